@@ -1,0 +1,164 @@
+"""One lease for all uses: only one holder at a time does a thing, and a holder that died is replaced.
+
+A lease is a row that is taken by compare-and-set, has an expiry that its holder pushes forward (heartbeat), and counts
+its takings in `fence`. Whoever writes under a lease passes its fencing number to `beat` in the same transaction: if
+somebody else has taken the lease meanwhile, nothing is written. That makes a holder harmless that was only asleep.
+The runners' own leases double as the list of who is alive.
+"""
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import String, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from mailadmin.db import Base, now
+
+
+class Lease(Base):
+    """Who holds what, until when."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(200))
+    fence: Mapped[int]
+    taken_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that this process took: pass it to `beat` and `release`."""
+
+    name: str
+    holder: str
+    fence: int
+
+
+class LeaseLost(Exception):
+    """Somebody else holds the lease now; the transaction must not be committed."""
+
+
+def take(session: Session, name: str, *, seconds: float) -> Held | None:
+    """The lease `name` for `seconds`, or None while somebody else holds it."""
+    holder, moment = this_process(), now()
+    expires_at = moment + timedelta(seconds=seconds)
+    lease = session.get(Lease, name, with_for_update=True)
+    if lease is None:
+        try:
+            with session.begin_nested():
+                session.add(
+                    Lease(name=name, holder=holder, fence=1, taken_at=moment, beat_at=moment, expires_at=expires_at)
+                )
+        except IntegrityError:  # Somebody else was a moment faster.
+            return None
+        return Held(name, holder, 1)
+    if lease.expires_at > moment:
+        return None
+    lease.holder, lease.fence = holder, lease.fence + 1
+    lease.taken_at = lease.beat_at = moment
+    lease.expires_at = expires_at
+    session.flush()
+    return Held(name, holder, lease.fence)
+
+
+def beat(session: Session, held: Held, *, seconds: float) -> None:
+    """Keep `held` for another `seconds`. Raises LeaseLost when it is ours no more."""
+    moment = now()
+    done = session.execute(
+        update(Lease)
+        .where(Lease.name == held.name, Lease.fence == held.fence, Lease.holder == held.holder)
+        .values(beat_at=moment, expires_at=moment + timedelta(seconds=seconds))
+        .execution_options(synchronize_session=False)
+    )
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        raise LeaseLost(held.name)
+
+
+def release(session: Session, held: Held) -> None:
+    """Let others take `held` at once. The row stays, so that its fencing number keeps growing."""
+    session.execute(
+        update(Lease)
+        .where(Lease.name == held.name, Lease.fence == held.fence, Lease.holder == held.holder)
+        .values(expires_at=now(), holder="")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def held_now(session: Session, prefix: str) -> list[Lease]:
+    """The unexpired leases whose names begin with `prefix`, by name."""
+    return list(
+        session.scalars(
+            select(Lease)
+            .where(Lease.name.startswith(prefix, autoescape=True), Lease.expires_at > now())
+            .order_by(Lease.name)
+        )
+    )
+
+
+def break_dead(session: Session) -> int:
+    """Free the leases of dead processes of this machine, and say how many; the others run out by themselves."""
+    mine = f"{_machine()}/"
+    held = session.scalars(
+        select(Lease).where(Lease.holder.startswith(mine, autoescape=True), Lease.expires_at > now())
+    ).all()
+    dead = [lease for lease in held if not _lives(lease.holder.removeprefix(mine))]
+    for lease in dead:
+        lease.expires_at, lease.holder = now(), ""
+    session.flush()
+    return len(dead)
+
+
+def forget(session: Session, *, prefix: str, before: datetime) -> None:
+    """Delete leases below `prefix` that ran out before `before`: runners come and go under new names."""
+    session.execute(
+        delete(Lease).where(
+            Lease.name.startswith(prefix, autoescape=True), or_(Lease.expires_at < before, Lease.holder == "")
+        )
+    )
+
+
+def this_process() -> str:
+    """This process's name as a holder: machine, process id, and when the process was born, since ids are used again."""
+    return f"{_machine()}/{os.getpid()}/{_born(os.getpid())}"
+
+
+@cache
+def _machine() -> str:
+    """This machine as long as it runs: two with one name, or two containers on one kernel, stay apart."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
+        parts.append(os.readlink("/proc/self/ns/pid").strip("pid:[]"))
+    return ".".join(parts)
+
+
+def _lives(process: str) -> bool:
+    pid, _, born = process.partition("/")
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return _born(int(pid)) == born
+
+
+def _born(pid: int) -> str:
+    """The start time of process `pid` in clock ticks since boot (proc(5), field 22); nothing where there is no /proc.
+
+    A process that ended and was not yet collected by its parent (state Z) was never born as far as we are concerned.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]

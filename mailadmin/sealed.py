@@ -1,0 +1,78 @@
+"""The one table of secrets: passwords and tokens, sealed; other tables point to its rows.
+
+A secret is sealed against its own id, chosen before the insert, and its purpose, so that a ciphertext copied to another
+row or another use does not open. Rotation of keys walks this one table.
+"""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import LargeBinary, String, delete
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from mailadmin.db import Base, now
+from mailadmin.vault import Vault
+
+
+class SealedSecret(Base):
+    """One sealed value."""
+
+    __tablename__ = "sealed_secret"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(40))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Secret:
+    """A secret value on its way; it shows only when asked with `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+def keep(session: Session, secret: Secret, *, purpose: str) -> UUID:
+    """Seal `secret` into a new row; the answer is the row's id."""
+    secret_id = uuid4()
+    sealed = _vault(session).seal(secret.reveal(), context=_context(secret_id, purpose))
+    session.add(SealedSecret(id=secret_id, purpose=purpose, sealed=sealed))
+    session.flush()
+    return secret_id
+
+
+def reveal(session: Session, secret_id: UUID) -> Secret:
+    """The secret in row `secret_id`. Raises Unsealable when its key is missing, LookupError when the row is gone."""
+    row = session.get(SealedSecret, secret_id)
+    if row is None:
+        raise LookupError("This secret was deleted.")
+    return Secret(_vault(session).open(row.sealed, context=_context(row.id, row.purpose)))
+
+
+def forget(session: Session, secret_id: UUID) -> None:
+    """Delete the row; whoever points to it stops doing so first."""
+    session.execute(delete(SealedSecret).where(SealedSecret.id == secret_id))
+
+
+def _context(secret_id: UUID, purpose: str) -> bytes:
+    return secret_id.bytes + purpose.encode()
+
+
+def _vault(session: Session) -> Vault:
+    vault = session.info["vault"]
+    assert isinstance(vault, Vault)
+    return vault

@@ -1,0 +1,77 @@
+"""Real databases for the tests: a throw-away PostgreSQL cluster, and SQLite files."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+
+def free_port() -> int:
+    """A port of the loopback interface on which nobody listens now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server that lives as long as the block; the value is its URL."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    as_user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root.
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    initdb = [programs / "initdb", "-D", folder / "data", "-U", "mailadmin", "-A", "trust", "-E", "UTF8"]
+    subprocess.run(
+        [*initdb, "--no-sync", "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user
+    )
+    port = free_port()
+    settings = ["listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+    options = [part for setting in settings for part in ("-c", setting)]
+    command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", str(folder), *options]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **as_user)
+    url = f"postgresql+psycopg://mailadmin@127.0.0.1:{port}/postgres"
+    try:
+        _await(url)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await(url: str) -> None:
+    engine = sa.create_engine(url)
+    end = time.monotonic() + 20
+    while True:
+        try:
+            engine.connect().close()
+            break
+        except sa.exc.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+    engine.dispose()
+
+
+def new_database(server_url: str, name: str) -> str:
+    """An empty database on the server; the value is its URL."""
+    engine = sa.create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    engine.dispose()
+    return server_url.rpartition("/")[0] + f"/{name}"

@@ -1,0 +1,69 @@
+import pytest
+
+from mailadmin.config import read_rules, read_settings, without_password
+from mailadmin.errors import SettingMissing
+
+COMPLETE = {"DATABASE_URL": "sqlite:////tmp/x.db", "REDIS_URL": "unix:///tmp/x.sock", "SECRET_KEY": "k" * 40}
+
+
+def test_a_complete_environment_is_read() -> None:
+    settings = read_settings(COMPLETE)
+    assert settings.is_sqlite
+    assert settings.sync_minutes == 5
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "SECRET_KEY"])
+def test_what_is_missing_is_named(name: str) -> None:
+    with pytest.raises(SettingMissing, match=name):
+        read_settings({k: v for k, v in COMPLETE.items() if k != name})
+
+
+def test_a_short_secret_key_is_refused() -> None:
+    with pytest.raises(SettingMissing, match="32"):
+        read_settings(COMPLETE | {"SECRET_KEY": "changeme"})
+
+
+def test_a_secret_may_come_from_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "key").write_text("f" * 40 + "\n")
+    environ = {k: v for k, v in COMPLETE.items() if k != "SECRET_KEY"} | {"SECRET_KEY_FILE": str(tmp_path / "key")}
+    assert read_settings(environ).secret_key == b"f" * 40
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://u:p@h/d"])
+def test_the_platforms_name_for_postgresql_is_understood(url: str) -> None:
+    assert read_settings(COMPLETE | {"DATABASE_URL": url}).database_url == "postgresql+psycopg://u:p@h/d"
+
+
+def test_sqlite_is_refused_where_files_are_forgotten() -> None:
+    environ = {"REDIS_URL": "unix:///x", "SECRET_KEY": "k" * 40, "DYNO": "web.1", "MAILADMIN_DATA": "/tmp"}
+    with pytest.raises(SettingMissing, match="PostgreSQL"):
+        read_settings(environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAILADMIN_ALLOWED_NETWORKS", "ten"),
+        ("MAILADMIN_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("MAILADMIN_ALLOWED_PORTS", "imap"),
+        ("MAILADMIN_CA_FILE", "/nowhere/ca.pem"),
+        ("MAILADMIN_SYNC_MINUTES", "0"),
+        ("MAILADMIN_SYNC_MINUTES", "-5"),
+    ],
+)
+def test_a_setting_that_cannot_be_understood_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingMissing, match=name):
+        read_settings(COMPLETE | {name: value})
+
+
+def test_networks_are_a_list() -> None:
+    rules = read_rules({"MAILADMIN_ALLOWED_NETWORKS": "127.0.0.0/8, fd00::/8"})
+    assert [str(n) for n in rules.networks] == ["127.0.0.0/8", "fd00::/8"]
+
+
+def test_settings_show_no_secret() -> None:
+    assert "k" * 8 not in repr(read_settings(COMPLETE))
+
+
+def test_a_url_is_shown_without_its_password() -> None:
+    assert without_password("redis://:geheim@host:6379/0") == "redis://host:6379/0"
