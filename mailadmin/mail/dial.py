@@ -1,0 +1,331 @@
+"""Opens every connection to a mail server, and is the only place that opens a socket.
+
+How it works. `connect` checks the host's spelling, resolves it once, judges every address it got, and dials those that
+are allowed, one after the other, by address. The name is never resolved a second time, so a name that changes its
+address between the check and the connection (DNS rebinding) gains nothing; the certificate is still compared with the
+name that was typed. Whoever calls gets a `Connection`, whose socket protocol libraries may use like any other.
+
+Time. A time-out per read is worth nothing against a server that sends one byte every two seconds. The sockets here
+carry a `Deadline`, an absolute point in time, and set their time-out to what is left of it before every single send
+and receive. When it is over they raise MailError, which no library mistakes for one of its own errors. The resolver of
+the system knows no deadline, so it runs in a daemon thread, which may outlive us, and which nobody waits for longer
+than five seconds.
+
+Size. Sockets count what they receive, and stop at a budget of bytes for the session.
+
+Encryption. Certificates and names are always verified, TLS 1.2 is the least, and there is no setting to turn that off.
+Plain text needs the permission of the installation. A port that speaks TLS where plain text was expected never says a
+word and waits for us to begin; so when no greeting comes, `expect_plain_greeting` begins, once, and knows then.
+
+What can go wrong is said as a MailError with a stage reported as failed: dns, tcp or tls.
+"""
+
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from typing import Any, cast
+
+from mailadmin.mail import tls
+from mailadmin.mail.addresses import IP, check_host, check_port, judge
+from mailadmin.mail.deadline import Deadline, out_of_time
+from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.stages import Stages
+from mailadmin.mail.types import Direction, Report, Rules, Server, StageName, TLSMode
+
+__all__ = ["Connection", "Deadline", "check_host", "check_port", "connect", "guard"]
+
+RESOLVER_SECONDS = 5.0
+BUDGET = 200_000_000
+_GREETING_SHARE = 0.6
+
+
+def guard(value: str, what: str) -> str:
+    """Return `value` if it can be sent inside a command; `what` names it in the sentence that says why not.
+
+    Raises MailError (config) for CR, LF and NUL, and for text that UTF-8 cannot carry.
+    """
+    if any(c in value for c in "\r\n\0"):
+        raise MailError(Category.CONFIG, f"The {what} contains a line break or a NUL character, which cannot be sent.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        # Not chained: the foreign error quotes the value, which may be a password.
+        raise MailError(Category.CONFIG, f"The {what} contains characters that cannot be sent.") from None
+    return value
+
+
+class _Guarded(socket.socket):
+    """A socket under a deadline and a budget of bytes; both classes below share it."""
+
+    deadline: Deadline | None = None
+    budget: int = BUDGET
+
+    def arm(self) -> None:
+        """Give the next system call the time that is left."""
+        if self.deadline is not None:
+            self.settimeout(self.deadline.left())
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.arm()
+        try:
+            got = super().recv_into(*args, **kwargs)
+        except TimeoutError:
+            raise out_of_time() from None
+        self._count(got)
+        return got
+
+    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+        self.arm()
+        try:
+            got = super().recv(*args, **kwargs)
+        except TimeoutError:
+            raise out_of_time() from None
+        self._count(len(got))
+        return got
+
+    def send(self, *args: Any, **kwargs: Any) -> int:
+        self.arm()
+        try:
+            return super().send(*args, **kwargs)
+        except TimeoutError:
+            raise out_of_time() from None
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self.arm()
+        try:
+            super().sendall(*args, **kwargs)
+        except TimeoutError:
+            raise out_of_time() from None
+
+    def _count(self, got: int) -> None:
+        self.budget -= got
+        if self.budget < 0:
+            raise MailError(Category.PROTOCOL, "The server sent far more than was asked for.")
+
+
+class _PlainSocket(_Guarded):
+    """The socket before encryption."""
+
+
+class _TLSSocket(_Guarded, ssl.SSLSocket):
+    """The socket after it; `_Guarded` stands first, so every call is armed before `ssl` sees it."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.arm()
+        super().do_handshake(block)
+
+
+def warm_up(rules: Rules) -> None:
+    """Read the trusted certificates now (44 ms of CPU), so that processes forked afterwards share them."""
+    tls.context(rules.ca_file, _TLSSocket)
+
+
+class Connection:
+    """An open connection to a server. `address` is the one that was judged and dialled."""
+
+    def __init__(
+        self, sock: _PlainSocket, address: IP, server: Server, rules: Rules, deadline: Deadline, stages: Stages
+    ) -> None:
+        self.socket: _Guarded = sock
+        self.server = server
+        self.address = address
+        self.stages = stages
+        self._rules = rules
+        self._deadline = deadline
+        sock.deadline = deadline
+
+    @property
+    def deadline(self) -> Deadline:
+        """By when the conversation must be over; a new one may be set between two steps of a long session."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, deadline: Deadline) -> None:
+        self._deadline = self.socket.deadline = deadline
+
+    def start_tls(self) -> _Guarded:
+        """Encrypt the connection, report the stage, and return the new socket. Raises MailError (tls, timeout)."""
+        with self.stages.stage(StageName.TLS) as passing:
+            passing.detail = self._handshake()
+        return self.socket
+
+    def _handshake(self) -> str:
+        """Replace the socket by an encrypted one whose certificate is for the server's name; return the TLS version."""
+        plain = self.socket
+        context = tls.context(self._rules.ca_file, _TLSSocket)
+        try:
+            wrapped = context.wrap_socket(plain, do_handshake_on_connect=False, server_hostname=self.server.host)
+        except (OSError, ValueError) as error:
+            raise MailError(Category.TLS, "The server closed the connection before encryption began.") from error
+        self.socket = wrapped = cast(_TLSSocket, wrapped)  # The context makes this class, and the stubs do not know.
+        wrapped.deadline, wrapped.budget = plain.deadline, plain.budget
+        try:
+            wrapped.do_handshake()
+        except TimeoutError:
+            raise MailError(Category.TIMEOUT, "The server did not answer in time while encryption began.") from None
+        except OSError as error:
+            raise tls.explain(error, self.server, _unverified_chain(wrapped)) from error
+        return wrapped.version() or ""
+
+    def expect_plain_greeting(self) -> None:
+        """Wait until the server says its first bytes in plain text.
+
+        Raises MailError: tls if the port speaks TLS, network if it hangs up, timeout if it stays silent. Mail servers
+        greet first (RFC 3501 7.1.1, RFC 5321 3.1), so after part of the time silence is answered with a handshake.
+        """
+        left = self.deadline.left()
+        self.socket.settimeout(left * _GREETING_SHARE)
+        try:
+            first = socket.socket.recv(self.socket, 3, socket.MSG_PEEK)
+        except TimeoutError:
+            raise self._silence() from None
+        except OSError as error:
+            raise MailError(Category.NETWORK, "The connection to the server broke.") from error
+        if not first:
+            raise MailError(Category.NETWORK, "The server closed the connection without a greeting.")
+        if first[0] in (0x15, 0x16) and first[1:2] in (b"", b"\x03"):
+            raise tls.is_tls(self.server)
+
+    def _silence(self) -> MailError:
+        """What the silence of a server means: no credential is sent, and the connection is of no more use."""
+        try:
+            self._handshake()
+        except MailError as error:
+            if error.category is not Category.TLS or not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                return MailError(Category.TIMEOUT, "The server accepted the connection and then said nothing.")
+        return tls.is_tls(self.server)
+
+    def close(self) -> None:
+        """Close the socket; never raises."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # Ends it even where a library still holds a file of the socket.
+        with suppress(OSError):
+            self.socket.close()
+
+
+def connect(
+    server: Server,
+    rules: Rules,
+    deadline: Deadline,
+    direction: Direction,
+    report: Report | None = None,
+    *,
+    budget: int = BUDGET,
+) -> Connection:
+    """Dial `server` and return the open connection, encrypted where its TLS mode is implicit.
+
+    Reports the stages dns, tcp and tls. `budget` is how many bytes the server may send in the whole session. Raises
+    MailError: config, policy, dns, refused, timeout, network or tls.
+    """
+    stages = Stages(direction, report)
+    with stages.stage(StageName.DNS) as passing:
+        if server.tls_mode is TLSMode.NONE and not rules.plaintext:
+            raise MailError(
+                Category.POLICY,
+                "Connections without encryption are not allowed here; choose implicit TLS or STARTTLS, or set "
+                "MAILADMIN_ALLOW_PLAINTEXT for the whole installation.",
+            )
+        allowed = _allowed(server, rules, deadline)
+        passing.detail = ", ".join(map(str, allowed[:4]))
+    with stages.stage(StageName.TCP) as passing:
+        sock, address = _first_that_answers(allowed, server.port, deadline)
+        passing.detail = f"{address}, port {server.port}"
+    sock.budget = budget
+    connection = Connection(sock, address, server, rules, deadline, stages)
+    if server.tls_mode is TLSMode.NONE:
+        stages.skip(StageName.TLS, "This connection is not encrypted.")
+    elif server.tls_mode is TLSMode.IMPLICIT:
+        try:
+            connection.start_tls()
+        except MailError:
+            connection.close()
+            raise
+    return connection
+
+
+def _allowed(server: Server, rules: Rules, deadline: Deadline) -> list[IP]:
+    """The addresses of `server` that may be dialled; every one of them is judged. Raises MailError if there is none."""
+    try:
+        host, port = check_host(server.host), check_port(server.port)
+    except ValueError as error:
+        raise MailError(Category.CONFIG, str(error)) from error
+    allowed, refusals = [], []
+    for address in _resolve(host, deadline):
+        try:
+            judge(address, port, rules)
+            allowed.append(address)
+        except MailError as refusal:
+            refusals.append(refusal)
+    if not allowed:
+        raise refusals[0]
+    return allowed
+
+
+def _resolve(host: str, deadline: Deadline) -> list[IP]:
+    """All addresses of `host`, at least one, in the system's order of preference, without repetition."""
+    with suppress(ValueError):
+        return [ipaddress.ip_address(host)]
+    answers: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
+    threading.Thread(target=_ask_system, args=(host, answers), daemon=True, name="resolver").start()
+    try:
+        answer = answers.get(timeout=min(RESOLVER_SECONDS, deadline.left()))
+    except queue.Empty:
+        raise MailError(Category.DNS, f"No name server said in time where {host} is.") from None
+    if isinstance(answer, socket.gaierror) and answer.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+        raise MailError(
+            Category.DNS, f"There is no server named {host}; check the spelling.", permanent=True
+        ) from answer
+    if isinstance(answer, Exception):
+        raise MailError(Category.DNS, f"The name servers could not say where {host} is.") from answer
+    return [ipaddress.ip_address(text) for text in dict.fromkeys(answer)]
+
+
+def _ask_system(host: str, answers: "queue.SimpleQueue[list[str] | OSError | UnicodeError]") -> None:
+    """Put what the system's resolver says, or its error, into `answers`; runs in a thread of its own."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        answers.put(error)
+    else:
+        # A scope ("%eth0") belongs to link-local addresses, which are refused anyway.
+        answers.put([str(entry[4][0]).partition("%")[0] for entry in found])
+
+
+def _first_that_answers(allowed: list[IP], port: int, deadline: Deadline) -> tuple[_PlainSocket, IP]:
+    """A connected socket to the first address that answers. Raises the MailError of the last one if none does."""
+    trouble = MailError(Category.NETWORK, "The server could not be reached.")
+    for position, address in enumerate(allowed):
+        share = deadline.left() / (len(allowed) - position)
+        sock = _PlainSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(share)
+            sock.connect((str(address), port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            trouble = _unreached(error, port)
+            trouble.__cause__ = error
+            continue
+        return sock, address
+    raise trouble
+
+
+def _unreached(error: OSError, port: int) -> MailError:
+    if isinstance(error, ConnectionRefusedError):
+        return MailError(Category.REFUSED, f"The machine answers, but nothing listens on port {port}.")
+    if isinstance(error, TimeoutError):
+        return MailError(Category.TIMEOUT, f"The machine did not answer on port {port}; a firewall may be in between.")
+    return MailError(Category.NETWORK, "The network has no way to the server.", detail=error.strerror or "")
+
+
+def _unverified_chain(sock: ssl.SSLSocket) -> list[bytes]:
+    """What the server showed before we refused it, in DER; nothing where this Python cannot tell (before 3.13)."""
+    if not hasattr(sock, "get_unverified_chain"):
+        return []
+    try:
+        return [bytes(der) for der in sock.get_unverified_chain()]
+    except (OSError, ValueError, AttributeError):
+        return []

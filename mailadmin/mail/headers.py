@@ -1,0 +1,177 @@
+"""Reads the few header fields that a list of messages shows, from bytes that anybody may have written; never raises."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_tz
+
+from mailadmin.mail.charsets import decode
+from mailadmin.mail.scrub import visible
+from mailadmin.mail.words import decoded
+
+FIELDS = ("FROM", "TO", "SUBJECT", "DATE", "MESSAGE-ID")
+SUBJECT_LENGTH = 998  # The longest line of a message (RFC 5322 2.1.1).
+RECIPIENTS = 50
+_ADDRESS_LENGTH = 320  # RFC 3696 section 3: 64 for the local part, @, 255 for the domain.
+_RAW_LENGTH = 65_536
+
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_PLAIN_MAILBOX = re.compile(r'\s*(?:"([^"\\]*)"|([^"<>(),:;@\\]*))\s*<([^<>\s"(),:;\\]*)>\s*')
+_BARE_MAILBOX = re.compile(r'\s*([^\s<>"(),:;\\]+@[^\s<>"(),:;\\]+)\s*')
+_QUOTED = re.compile(r"\\(.)", re.DOTALL)
+_DATE = re.compile(r"(?:[A-Za-z]{3},)? ?(\d\d?) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d)(?::(\d\d))? ([+-])(\d\d)(\d\d)\b")
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = {name: n for n, name in enumerate(_MONTH_NAMES, 1)}
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2101, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a list shows of a message's header; what was absent or unreadable is empty, or None for the date."""
+
+    subject: str = ""
+    from_name: str = ""
+    from_address: str = ""
+    to: str = ""
+    message_id: str = ""
+    sent_at: datetime | None = None
+
+
+def read_heading(raw: bytes) -> Heading:
+    """Return the fields of `raw`, header lines as they stand in a message (RFC 5322 2.2). Never raises.
+
+    Texts have no NUL, no lone surrogate and no invisible control; the subject has at most 998 characters, `to` at most
+    50 recipients and how many more there were; `sent_at` is aware and lies in 1970..2100, or is None.
+    """
+    fields = _split(raw[:_RAW_LENGTH])
+    name, address = _first_mailbox(fields.get(b"from", ""))
+    return Heading(
+        subject=_shown(decoded(fields.get(b"subject", "")), SUBJECT_LENGTH),
+        from_name=_shown(name, SUBJECT_LENGTH),
+        from_address=_shown(address, _ADDRESS_LENGTH),
+        to=_recipients(fields.get(b"to", "")),
+        message_id=_shown(fields.get(b"message-id", ""), SUBJECT_LENGTH),
+        sent_at=read_date(fields.get(b"date", "")),
+    )
+
+
+def read_date(text: str) -> datetime | None:
+    """Return a date of RFC 5322 3.3, however badly written, as an aware time of 1970..2100, or None. Never raises."""
+    try:
+        moment = _strict_date(text) or _loose_date(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment is not None and _EARLIEST <= moment < _LATEST else None
+
+
+def _strict_date(text: str) -> datetime | None:
+    """The way nearly all dates are written, read quickly."""
+    match = _DATE.match(text)
+    month = MONTHS.get(match[2].lower()) if match else None
+    if match is None or month is None:
+        return None
+    offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
+    zone = timezone(-offset if match[7] == "-" else offset)
+    # A leap second is a second that datetime does not know.
+    second = min(int(match[6] or 0), 59)
+    return datetime(int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), second, tzinfo=zone)
+
+
+def _loose_date(text: str) -> datetime | None:
+    parts = parsedate_tz(text[:200])
+    if parts is None:
+        return None
+    return datetime(*parts[:5], min(parts[5], 59), tzinfo=timezone(timedelta(seconds=parts[9] or 0)))
+
+
+def _split(raw: bytes) -> dict[bytes, str]:
+    """The fields by lower-case name, unfolded (RFC 5322 2.2.3); of a field that is repeated, the first."""
+    fields: dict[bytes, str] = {}
+    for line in _FOLD.sub(b"", raw).replace(b"\r", b"\n").split(b"\n"):
+        name, colon, value = line.partition(b":")
+        name = name.strip().lower()
+        if colon and name not in fields:
+            fields[name] = (value.decode("ascii") if value.isascii() else decode(value)).strip()
+    return fields
+
+
+def _shown(text: str, longest: int) -> str:
+    """`text` on one line, made safe to store and show, and cut."""
+    return visible(" ".join(text.replace("\0", "").split()))[:longest]
+
+
+def _first_mailbox(text: str) -> tuple[str, str]:
+    found, _ = _mailboxes(text, 1)
+    return found[0] if found else ("", "")
+
+
+def _recipients(text: str) -> str:
+    """The recipients on one line, and how many more there were."""
+    if not text:
+        return ""
+    found, more = _mailboxes(text, RECIPIENTS)
+    written = (f"{name} <{address}>" if name and address else name or address for name, address in found)
+    shown = [_shown(mailbox, _ADDRESS_LENGTH) for mailbox in written]
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _mailboxes(text: str, most: int) -> tuple[list[tuple[str, str]], int]:
+    """The first `most` mailboxes of a list (RFC 5322 3.4) as name and address, and the number of the others."""
+    if match := _PLAIN_MAILBOX.fullmatch(text):
+        return [(decoded(match[1] or match[2] or "").strip(), match[3])], 0
+    if match := _BARE_MAILBOX.fullmatch(text):
+        return [("", match[1])], 0
+    found: list[tuple[str, str]] = []
+    more = 0
+    for part in _parts(text):
+        if len(found) >= most:
+            more += 1
+        elif (mailbox := _mailbox(part)) != ("", ""):
+            found.append(mailbox)
+    return found, more
+
+
+def _parts(text: str) -> list[str]:
+    """`text` cut at the commas and semicolons that separate mailboxes; the names of groups are dropped."""
+    parts: list[str] = []
+    begin, quoted, angled, depth, skip = 0, False, False, 0, False
+    for position, char in enumerate(text):
+        if skip or char == "\\":
+            skip = not skip
+        elif char == '"' and not depth:
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif char in "()":
+            depth = max(0, depth + (1 if char == "(" else -1))
+        elif depth:
+            continue
+        elif char in "<>":
+            angled = char == "<"
+        elif char in ",;" or (char == ":" and not angled):
+            if char != ":":
+                parts.append(text[begin:position])
+            begin, angled = position + 1, False
+    return [part for part in (*parts, text[begin:]) if part.strip()]
+
+
+def _mailbox(text: str) -> tuple[str, str]:
+    """One mailbox, however broken: the name decoded, the address as it stands."""
+    before, angle, rest = text.rpartition("<")
+    if angle:
+        return _name(before), rest.partition(">")[0].strip()
+    address, _, comment = text.partition("(")
+    if "@" in address:
+        # Some write a name and an address without the angle brackets between which it belongs.
+        *words, last = address.split()
+        return _name(comment.strip().removesuffix(")") or " ".join(words)), last
+    return _name(text), ""
+
+
+def _name(text: str) -> str:
+    """A display name (RFC 5322 3.4) without its quotes and with its words decoded."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    return decoded(_QUOTED.sub(r"\1", text)).strip()

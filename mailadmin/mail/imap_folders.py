@@ -1,0 +1,73 @@
+"""Reads what imaplib collected of LIST and STATUS answers, folder by folder, and decides what each folder is for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailadmin.mail.charsets import decode
+from mailadmin.mail.imap_fetch import Record, messages_in
+from mailadmin.mail.special_use import last_part, not_mail, role_of
+from mailadmin.mail.types import Folder
+
+Parser = Callable[[list[Any]], Any]
+Decoder = Callable[[bytes], str]
+
+_NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
+_BROKEN_ANSWERS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A folder, and its name as bytes, exactly as the server writes it and wants to hear it."""
+
+    raw: bytes
+    folder: Folder
+
+
+def read_list(data: Sequence[Record | None], parse: Parser, decode_name: Decoder) -> list[Listed]:
+    """Return the folders of LIST answers (RFC 3501 7.2.2), each once; what cannot be a folder's name is left out."""
+    found: dict[bytes, Listed] = {}
+    for records in messages_in(data):
+        try:
+            attributes, delimiter, name = parse(records)[:3]
+            listed = _listed(attributes, delimiter, name, decode_name)
+        except _BROKEN_ANSWERS:
+            continue
+        if listed is not None:
+            found.setdefault(listed.raw, listed)
+    return list(found.values())
+
+
+def read_status(data: Sequence[Record | None], parse: Parser) -> dict[bytes, Mapping[bytes, int]]:
+    """Return the numbers of STATUS answers (RFC 3501 7.2.4) by raw name and upper-case item."""
+    found: dict[bytes, Mapping[bytes, int]] = {}
+    for records in messages_in(data):
+        try:
+            name, items = parse(records)[:2]
+            pairs = zip(items[::2], items[1::2], strict=False)
+            found[_raw(name)] = {key.upper(): value for key, value in pairs if isinstance(value, int)}
+        except _BROKEN_ANSWERS:
+            continue
+    return found
+
+
+def _listed(attributes: Sequence[bytes], delimiter: bytes | None, name: object, decode_name: Decoder) -> Listed | None:
+    raw = _raw(name)
+    path = decode_name(raw) if raw.isascii() else decode(raw)
+    if not path or any(c in path for c in "\r\n\0") or any("\ud800" <= c <= "\udfff" for c in path):
+        return None
+    separator = decode(delimiter)[:1] if isinstance(delimiter, bytes) else ""
+    flags = [decode(flag) for flag in attributes]
+    role, source = role_of(flags, path, separator)
+    selectable = not any(flag.lower() in _NOT_SELECTABLE for flag in flags)
+    # A role from the server outweighs a name: somebody may keep mail in a folder that is called Journal.
+    locked = ("" if role else not_mail(path, separator)) if selectable else "Holds other folders, not mail"
+    if locked:
+        role, source = None, ""
+    folder = Folder(path, last_part(path, separator), separator, selectable, role, source, locked)
+    return Listed(raw, folder)
+
+
+def _raw(name: object) -> bytes:
+    """A name as the parser hands it over: bytes, or an int where the name was nothing but digits, or None for NIL."""
+    return name if isinstance(name, bytes) else str("NIL" if name is None else name).encode()

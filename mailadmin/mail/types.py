@@ -1,0 +1,201 @@
+"""The values that go in and out of `mail/`: frozen, and the same for every protocol."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+
+class ServerProtocol(StrEnum):
+    """The protocols a server can speak to us."""
+
+    IMAP = "imap"
+    SMTP = "smtp"
+
+
+class TLSMode(StrEnum):
+    """How the connection is encrypted: from the first byte, after STARTTLS (then always required), or not at all."""
+
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class Direction(StrEnum):
+    """Receiving and sending are two connections, each with a health of its own."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
+
+
+class Role(StrEnum):
+    """What a folder is for (RFC 6154 attributes, plus the inbox)."""
+
+    INBOX = "inbox"
+    SENT = "sent"
+    DRAFTS = "drafts"
+    TRASH = "trash"
+    JUNK = "junk"
+    ARCHIVE = "archive"
+    ALL = "all"
+
+
+class StageName(StrEnum):
+    """The stages of a connection, in the order in which they happen."""
+
+    DNS = "dns"
+    TCP = "tcp"
+    TLS = "tls"
+    GREETING = "greeting"
+    SIGN_IN = "sign-in"
+    FOLDERS = "folders"
+
+
+class StageOutcome(StrEnum):
+    """How a stage ended; RUNNING is reported when it begins."""
+
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server listens. `str(server)` is the form of the commands: `imap:mail.example.com:993:implicit`."""
+
+    protocol: ServerProtocol
+    host: str
+    port: int
+    tls_mode: TLSMode
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.protocol}:{host}:{self.port}:{self.tls_mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """Sign in with a user name and a password. The password never shows in a repr."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the installation allows a connection to do.
+
+    Without `networks` only public addresses are reached. `ports` are allowed beside the mail ports. `plaintext` allows
+    `TLSMode.NONE`. `ca_file` is trusted beside the system's authorities.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    ports: frozenset[int] = frozenset()
+    plaintext: bool = False
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a connection as it was reported: `ms` is its duration in milliseconds, `detail` one plain phrase."""
+
+    direction: Direction
+    name: StageName
+    outcome: StageOutcome
+    ms: float = 0.0
+    detail: str = ""
+
+
+Report = Callable[[Stage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder as the server lists it.
+
+    `path` is the full name as the server knows it, decoded from modified UTF-7 (RFC 3501 5.1.3); `name` is its last
+    part. `role_source` is `server` (RFC 6154) or `name`. `locked` says why the folder cannot be synced, or is empty.
+    `messages` is the server's count, or None where it was not asked or not told.
+    """
+
+    path: str
+    name: str
+    delimiter: str
+    selectable: bool = True
+    role: Role | None = None
+    role_source: str = ""
+    locked: str = ""
+    messages: int | None = None
+    unseen: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What EXAMINE tells of a folder (RFC 3501 7.3). `modseq` is HIGHESTMODSEQ (RFC 7162) or None."""
+
+    uidvalidity: int
+    uidnext: int | None
+    messages: int
+    modseq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message as a list shows it: what could not be read is empty, or `unreadable` says why.
+
+    `sent_at` is the Date header (None where absent or absurd), `received_at` INTERNALDATE; both aware. `size` in bytes.
+    `flags` are as the server wrote them, system flags with their backslash.
+    """
+
+    uid: int
+    flags: frozenset[str] = frozenset()
+    received_at: datetime | None = None
+    size: int = 0
+    subject: str = ""
+    from_name: str = ""
+    from_address: str = ""
+    to: str = ""
+    message_id: str = ""
+    sent_at: datetime | None = None
+    unreadable: str = ""
+
+
+class Incoming(Protocol):
+    """A connection that reads mail, already greeted. Every method raises MailError and nothing else.
+
+    Reading leaves no trace: folders are opened with EXAMINE and messages read with BODY.PEEK.
+    """
+
+    def sign_in(self, how: Password) -> None:
+        """Sign in once; a refusal is never followed by another mechanism with the same password."""
+
+    def folders(self, *, counts: bool = True) -> list[Folder]:
+        """All folders, with their roles, and with message counts if `counts`."""
+
+    def examine(self, path: str) -> FolderState:
+        """Open `path` for reading only; the folder of all later calls."""
+
+    def search(self, since: date | None = None) -> list[int]:
+        """UIDs in the open folder, ascending; with `since` only those received on that day or later."""
+
+    def flags(self) -> dict[int, frozenset[str]]:
+        """Flags of every message in the open folder, by UID."""
+
+    def envelopes(self, uids: Sequence[int]) -> Iterator[Envelope]:
+        """The messages of `uids` that still exist, in any order; one that cannot be read comes as unreadable."""
+
+    def close(self) -> None:
+        """End the session; never raises."""
+
+
+class Outgoing(Protocol):
+    """A connection that sends mail, already greeted."""
+
+    def sign_in(self, how: Password) -> None:
+        """Sign in once."""
+
+    def close(self) -> None:
+        """End the session; never raises."""

@@ -1,0 +1,155 @@
+"""The decoder of header fields reads what it can and never raises."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailadmin.mail.charsets import codec_for, decode
+from mailadmin.mail.headers import read_date, read_heading
+from mailadmin.mail.words import decoded
+
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def test_an_ordinary_header_is_read() -> None:
+    heading = read_heading(
+        b"From: Ada Example <ada@example.org>\r\nTo: wim@example.org\r\nSubject: Hello\r\n"
+        b"Date: Mon, 01 Jun 2026 10:00:00 +0200\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    )
+    assert (heading.from_name, heading.from_address, heading.to) == (
+        "Ada Example",
+        "ada@example.org",
+        "wim@example.org",
+    )
+    assert (heading.subject, heading.message_id) == ("Hello", "<1@example.org>")
+    assert heading.sent_at == datetime(2026, 6, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("=?utf-8?q?gr=C3=BC=C3=9Fe?=", "grüße"),
+        ("=?UTF-8?B?Z3LDvMOfZQ==?=", "grüße"),
+        ("=?utf-8?b?Z3LD?= =?utf-8?b?vMOfZQ==?=", "grüße"),
+        ("=?utf-8?q?gr=C3?= =?utf-8?q?=BC=C3=9Fe?=", "grüße"),
+        ("=?utf-8?b?Z3LDvMOfZ?= =?utf-8?b?Q==?=", "grüße"),
+        ("=?iso-8859-1?q?gr=FC=DFe?= and =?utf-8?q?=E2=82=AC?=", "grüße and €"),
+        ("=?nonsense?q?gr=C3=BC?=", "grü"),
+        ("=?nonsense?q?gr=FC?=", "grü"),
+        ("=?utf-8?b?Z3LDvMOfZQ?=", "grüße"),
+        ("=?utf-8?q?two words?=", "two words"),
+        ("=?utf-8*de?q?=C3=BC?=", "ü"),
+        ("=?gb2312?b?xOO6ww==?=", "你好"),
+        ("=?utf-8?q?never ended", "=?utf-8?q?never ended"),
+        ("Re: =?utf-8?q?=C3=BC?= x", "Re: ü x"),
+    ],
+)
+def test_encoded_words_are_decoded_even_when_broken(written: str, read: str) -> None:
+    assert decoded(written) == read
+
+
+@pytest.mark.parametrize(
+    "name", ["zlib", "base64", "idna", "utf-7", "rot13", "hex", "punycode", "unicode_escape", "bz2"]
+)
+def test_codecs_that_are_not_for_text_are_not_used(name: str) -> None:
+    assert codec_for(name) == ""
+
+
+def test_bytes_without_a_charset_are_guessed() -> None:
+    assert decode("grüße".encode()) == decode("grüße".encode("latin-1")) == "grüße"
+    assert read_heading(b"Subject: gr\xfc\xdfe\r\n").subject == "grüße"
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "address"),
+    [
+        ('"Example, Ada" <ada@example.org>', "Example, Ada", "ada@example.org"),
+        ("ada@example.org (Ada Example)", "Ada Example", "ada@example.org"),
+        ("=?utf-8?q?Ada=2C_Example?= <ada@example.org>", "Ada, Example", "ada@example.org"),
+        ("Ada Example ada@example.org", "Ada Example", "ada@example.org"),
+        ("<ada@example.org>", "", "ada@example.org"),
+        ("Ada Example", "Ada Example", ""),
+        ('"Ada \\"A\\" Example" <ada@example.org>', 'Ada "A" Example', "ada@example.org"),
+        ("", "", ""),
+    ],
+)
+def test_senders_are_read_however_they_are_written(written: str, name: str, address: str) -> None:
+    heading = read_heading(f"From: {written}\r\n".encode())
+    assert (heading.from_name, heading.from_address) == (name, address)
+
+
+def test_recipients_end_at_fifty() -> None:
+    to = ",\r\n ".join(f"p{n}@example.org" for n in range(5000))
+    shown = read_heading(f"To: {to}\r\n".encode()).to
+    assert shown.count("@") == 50
+    assert re.search(r" and [\d,]+ more$", shown)
+
+
+def test_the_members_of_a_group_are_recipients() -> None:
+    assert read_heading(b"To: Team: ada@example.org, wim@example.org;\r\n").to == "ada@example.org, wim@example.org"
+
+
+def test_a_long_subject_is_cut() -> None:
+    assert len(read_heading(b"Subject: " + b"x" * 1_000_000).subject) == 998
+
+
+def test_nothing_invisible_comes_through() -> None:
+    raw = b"Subject: a\0b =?utf-8?q?=1B=00=E2=80=AE=0D=0AX=3A_y?=\r\nFrom: =?utf-8?q?=ED=A0=80?= <a@b>\r\n"
+    heading = read_heading(raw)
+    assert not UNSAFE.search(heading.subject + heading.from_name)
+    assert "<U+202E>" in heading.subject
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("Mon, 01 Jun 2026 10:00:00 +0200", datetime(2026, 6, 1, 8, tzinfo=UTC)),
+        ("1 Jun 2026 10:00 -0000", datetime(2026, 6, 1, 10, tzinfo=UTC)),
+        ("Mon, 1 Jun 26 10:00:00 EST", datetime(2026, 6, 1, 15, tzinfo=UTC)),
+        ("Mon, 01 Jun 2026 10:00:60 +0000", datetime(2026, 6, 1, 10, 0, 59, tzinfo=UTC)),
+        ("Mon, 01 Jan 0001 00:00:00 +0000", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Mon, 31 Feb 2026 10:00:00 +0000", None),
+        ("Mon, 01 Jun 2026 10:00:00 +9999", None),
+        ("%DATE%", None),
+        ("", None),
+    ],
+)
+def test_dates_are_aware_and_believable_or_absent(written: str, utc: datetime | None) -> None:
+    assert read_date(written) == utc
+
+
+@given(
+    st.binary()
+    | st.text().map(
+        lambda text: f"Subject: {text}\r\nFrom: {text}\r\nTo: {text}\r\nDate: {text}".encode("utf-8", "surrogatepass")
+    )
+)
+def test_no_header_raises_or_comes_out_unsafe(raw: bytes) -> None:
+    heading = read_heading(b"Subject: " + raw)
+    for text in (heading.subject, heading.from_name, heading.from_address, heading.to, heading.message_id):
+        assert not UNSAFE.search(text)
+    assert heading.sent_at is None or heading.sent_at.tzinfo is not None
+
+
+@given(st.text(alphabet='=?utf-8bqQB_ \r\n,<>"\\():;@ü', max_size=200))
+def test_no_mixture_of_special_characters_raises(text: str) -> None:
+    assert not UNSAFE.search(read_heading(f"To: {text}\r\nFrom: {text}\r\nSubject: {text}".encode()).to)
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_what_the_standard_library_encodes_is_read_back(text: str) -> None:
+    from email.header import Header
+
+    clean = "".join(c for c in text if c.isprintable()).strip()
+    assert decoded(Header(clean, "utf-8").encode(linesep="")) == clean
+
+
+def test_hostile_headers_take_linear_time() -> None:
+    # No clock is needed: quadratic work on these would take minutes.
+    for bomb in (b"=?utf-8?q? ", b'"', b"(", b"<", b"=?a?b?", b"a,", b"\\"):
+        read_heading(b"To: " + bomb * (65_000 // len(bomb)) + b"\r\n")
+        read_heading(b"Subject: " + bomb * (65_000 // len(bomb)))

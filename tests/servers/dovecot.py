@@ -1,0 +1,353 @@
+"""A throw-away Dovecot 2.3 on free ports of 127.0.0.1 and 127.0.0.2; as root it runs as nobody.
+
+By hand: `python -m tests.servers.dovecot --messages 1000` starts one with some mail and says how to reach it.
+"""
+
+import argparse
+import email.utils
+import grp
+import imaplib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from tests.servers.certificates import Authority
+
+BINARY = "/usr/sbin/dovecot"
+USERS = {"wim@example.org": "password"}
+
+# A client on the same machine counts as secure, so passwords pass in plain text on 127.0.0.1. Connections to 127.0.0.2
+# come from another address, as in real life: there STARTTLS is needed, and LOGINDISABLED is announced without it.
+_CONFIGURATION = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+instance_name = mailadmin-test
+protocols = imap pop3 submission
+listen = 127.0.0.1, 127.0.0.2
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+first_valid_uid = 1
+ssl = required
+ssl_cert = <{folder}/server.pem
+ssl_key = <{folder}/server.key
+ssl_dh =
+disable_plaintext_auth = yes
+login_trusted_networks =
+auth_mechanisms = plain login
+auth_verbose = yes
+auth_failure_delay = {failure_delay}
+auth_cache_size = 0
+mail_location = maildir:{folder}/mail/%u
+mail_max_userip_connections = {connections}
+mail_plugins = $mail_plugins quota
+maildir_very_dirty_syncs = yes
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/home/%u allow_all_users=yes
+}}
+namespace inbox {{
+  inbox = yes
+  separator = /
+{special}}}
+plugin {{
+  quota = maildir:User quota
+  quota_rule = *:storage=4G
+}}
+protocol imap {{
+  mail_plugins = $mail_plugins imap_quota
+}}
+submission_relay_host = 127.0.0.1
+submission_relay_port = {relay_port}
+submission_relay_trusted = yes
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  service_count = 0
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 512
+}}
+service pop3-login {{
+  chroot =
+  service_count = 0
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+service submission-login {{
+  chroot =
+  service_count = 0
+  inet_listener submission {{
+    port = {submission}
+  }}
+  inet_listener submissions {{
+    port = {submissions}
+    ssl = yes
+  }}
+}}
+"""
+_SPECIAL = "".join(
+    f"  mailbox {name} {{\n    auto = create\n    special_use = \\{name}\n  }}\n"
+    for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")
+)
+
+
+def is_installed() -> bool:
+    """Whether this machine has a Dovecot whose configuration we can write (2.4 has another language)."""
+    if not Path(BINARY).exists():
+        return False
+    version = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=False).stdout
+    return version.startswith("2.3.")
+
+
+class Dovecot:
+    """One server. `ports` has imap imaps pop3 pop3s submission submissions; `ca_file` is what clients must trust."""
+
+    PORTS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions")
+
+    def __init__(
+        self,
+        users: Mapping[str, str] = USERS,
+        *,
+        hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "127.0.0.2"),
+        special_use: bool = True,
+        connections: int = 50,
+        relay_port: int = 1,
+        failure_delay: str = "0 secs",
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dvc-"))  # Short, for the path of a Unix socket has 107 bytes.
+        self.users = dict(users)
+        self.ca_file = Authority(self.folder).issue("server", hosts)[0].with_name("ca.pem")
+        self.ports: dict[str, int] = {}
+        self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        self._settings = {
+            "folder": self.folder,
+            "user": self._owner.pw_name,
+            "group": grp.getgrgid(self._owner.pw_gid).gr_name,
+            "uid": self._owner.pw_uid,
+            "gid": self._owner.pw_gid,
+            "special": _SPECIAL if special_use else "",
+            "connections": connections,
+            "relay_port": relay_port,
+            "failure_delay": failure_delay,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("run", "state", "mail", "home"):
+            (self.folder / name).mkdir()
+        (self.folder / "users").write_text("".join(f"{user}:{{PLAIN}}{word}\n" for user, word in users.items()))
+
+    def start(self, attempts: int = 3) -> Self:
+        """Start and wait until it greets; with other ports again should somebody have taken one in between."""
+        for attempt in range(attempts):
+            self.ports = dict(zip(self.PORTS, free_ports(len(self.PORTS)), strict=True))
+            (self.folder / "dovecot.conf").write_text(_CONFIGURATION.format(**self._settings, **self.ports))
+            self._own(self.folder, *self.folder.rglob("*"))
+            try:
+                self._launch()
+                return self
+            except (RuntimeError, TimeoutError):
+                self.stop()
+                if attempt + 1 == attempts:
+                    raise
+        return self
+
+    def _launch(self, seconds: float = 10) -> None:
+        with (self.folder / "out.txt").open("wb") as out:
+            command = [BINARY, "-F", "-c", str(self.folder / "dovecot.conf")]
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out, **self._as_owner())
+        end = time.monotonic() + seconds
+        while not self._greets():
+            if self._process.poll() is not None:
+                raise RuntimeError(self.log())
+            if time.monotonic() > end:
+                raise TimeoutError(self.log())
+            time.sleep(0.02)
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports["imap"]), 0.5) as sock:
+                sock.settimeout(3)
+                return sock.recv(64).startswith(b"* OK")
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Stop the server, keep its mail."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def close(self) -> None:
+        """Stop the server and remove everything that it wrote."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def log(self) -> str:
+        """What Dovecot said so far."""
+        files = (self.folder / "out.txt", self.folder / "dovecot.log")
+        return "\n".join(file.read_text() for file in files if file.exists())
+
+    def deliver(
+        self,
+        messages: Iterable[bytes | tuple[bytes, datetime]],
+        *,
+        user: str = "wim@example.org",
+        folder: str = "INBOX",
+        flags: str = "",
+    ) -> int:
+        """Put `messages`, each perhaps with its INTERNALDATE, into the maildir; return how many.
+
+        This is the fast way, about 10,000 a second. `flags` are maildir letters: S seen, F flagged, R answered, T
+        deleted, D draft. Dovecot notices when the folder is next opened.
+        """
+        cur = self._maildir(user, folder) / "cur"
+        stamp, count = time.time_ns(), 0
+        for count, entry in enumerate(messages, 1):
+            raw, moment = entry if isinstance(entry, tuple) else (entry, None)
+            file = cur / f"{stamp // 10**9}.M{stamp}P{os.getpid()}Q{count:08}.test:2,{flags}"
+            file.write_bytes(raw)
+            if moment is not None:
+                os.utime(file, (moment.timestamp(), moment.timestamp()))
+            self._own(file)
+        return count
+
+    def append(
+        self,
+        raw: bytes,
+        *,
+        user: str = "wim@example.org",
+        folder: str = "INBOX",
+        flags: str = "",
+        moment: datetime | None = None,
+    ) -> None:
+        """Put one message into a folder over IMAP, the way programs do. `flags` is for example `(\\Seen)`."""
+        with self.session(user) as session:
+            session.append(f'"{folder}"', flags, imaplib.Time2Internaldate(moment or datetime.now(UTC)), raw)
+
+    def create(self, folder: str, user: str = "wim@example.org") -> None:
+        """Create a folder; its name is given in modified UTF-7 (RFC 3501 5.1.3)."""
+        with self.session(user) as session:
+            session.create(f'"{folder}"')
+
+    def session(self, user: str = "wim@example.org") -> imaplib.IMAP4_SSL:
+        """A session of imaplib that is signed in, for arranging a test."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        session = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=context, timeout=10)
+        session.login(user, self.users[user])
+        return session
+
+    def _maildir(self, user: str, folder: str) -> Path:
+        path = self.folder / "mail" / user
+        if folder != "INBOX":
+            path /= "." + folder.replace("/", ".")
+        for part in ("", "cur", "new", "tmp"):
+            if not (path / part).is_dir():
+                (path / part).mkdir(parents=True)
+                self._own(path / part)
+        return path
+
+    def _own(self, *paths: Path) -> None:
+        if os.geteuid() == 0:
+            for path in paths:
+                os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+
+    def _as_owner(self) -> dict[str, object]:
+        if os.geteuid() != 0:
+            return {}
+        return {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 and 127.0.0.2 that nobody listens on right now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for sock in sockets:
+        sock.bind(("", 0))
+    ports = [int(sock.getsockname()[1]) for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def a_message(number: int = 1, *, subject: str = "", moment: datetime | None = None) -> bytes:
+    """A small, ordinary message."""
+    lines = (
+        "From: Ada Example <ada@example.org>",
+        "To: Wim Example <wim@example.org>",
+        f"Subject: {subject or f'Message {number}'}",
+        f"Date: {email.utils.format_datetime(moment or datetime.now(UTC))}",
+        f"Message-ID: <{number}@example.org>",
+        "",
+        f"This is message {number}.",
+        "",
+    )
+    return "\r\n".join(lines).encode()
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="Run a Dovecot for trying things out.")
+    parser.add_argument("--messages", type=int, default=0, help="how many messages the inbox holds")
+    count = parser.parse_args().messages
+    now = datetime.now(UTC)
+    moments = [now - timedelta(minutes=10 * number) for number in range(count)]
+    with Dovecot() as server:
+        server.deliver((a_message(n, moment=moment), moment) for n, moment in enumerate(reversed(moments), 1))
+        print("User wim@example.org, password: password")
+        print(
+            f"Incoming  imap:localhost:{server.ports['imaps']}:implicit  imap:127.0.0.2:{server.ports['imap']}:starttls"
+        )
+        print(f"Outgoing  smtp:localhost:{server.ports['submissions']}:implicit")
+        print(f"MAILADMIN_ALLOWED_NETWORKS=127.0.0.0/8,::1/128 MAILADMIN_CA_FILE={server.ca_file}")
+        print("Ctrl-C ends it.", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    _main()
