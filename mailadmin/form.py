@@ -1,0 +1,46 @@
+"""What all our forms can do: show a broken rule at its field, and notice that somebody else was faster."""
+
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import Field, IntegerField, PasswordField, StringField
+from wtforms.fields.core import UnboundField
+from wtforms.form import BaseForm
+from wtforms.validators import Optional
+from wtforms.widgets import HiddenInput
+
+from mailadmin.errors import RuleBroken
+
+
+def printable(typed: str | None) -> str | None:
+    """What was typed, without control characters: they come from pasting, and no database or page wants them."""
+    return typed and "".join(c for c in typed if c.isprintable() or c in "\r\n\t")
+
+
+class Form(FlaskForm):
+    """A form that a service may refuse. Its text fields take no control characters; passwords are left as they are."""
+
+    class Meta(FlaskForm.Meta):
+        def bind_field(self, form: BaseForm, unbound_field: UnboundField, options: dict[str, Any]) -> Field:
+            field = unbound_field.bind(form=form, **options)
+            if isinstance(field, StringField) and not isinstance(field, PasswordField):
+                field.filters = [*field.filters, printable]
+            return field
+
+    def refuse(self, broken: RuleBroken) -> None:
+        """Show the rule that was broken, at its field if it has one."""
+        if broken.field and broken.field in self:
+            field = self[broken.field]
+            field.errors = [*field.errors, broken.message]
+        else:
+            self.form_errors.append(broken.message)
+
+
+class VersionedForm(Form):
+    """A form about a row that two people may change at once; it carries the version that it was filled from."""
+
+    version = IntegerField(widget=HiddenInput(), validators=[Optional()])
+
+    def renew_version(self, version: int) -> None:
+        """Let the next try replace what somebody else saved, now that the person was told."""
+        self.version.data, self.version.raw_data = version, None

@@ -1,0 +1,317 @@
+"""What every route stands on: who may enter, page or partial, one way out, error pages, headers, times and words."""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import current_user
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from mailadmin import db
+from mailadmin.errors import MailAdminError, NotFound, RuleBroken
+from mailadmin.mail.errors import MailError
+from mailadmin.permissions import Actor, Permission, allows
+from mailadmin.text import t
+
+log = logging.getLogger(__name__)
+bp = Blueprint("web", __name__)
+# Counts tries in the queue's server, so that all web processes count together; while it is away each counts by itself.
+limiter = Limiter(key_func=get_remote_address, in_memory_fallback_enabled=True, strategy="moving-window")
+Answer = BaseResponse | str | tuple[str, int]
+View = TypeVar("View", bound=Callable[..., Any])
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Flask-WTF wants a Referer over https, so it may not be switched off.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+# Who may enter: closed unless opened.
+
+
+def allow(permission: Permission) -> Callable[[View], View]:
+    """Open a route to people whose role has `permission`."""
+
+    def mark(view: View) -> View:
+        view.permission = permission  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def public(view: View) -> View:
+    """Open a route to everybody."""
+    view.permission = None  # type: ignore[attr-defined]
+    return view
+
+
+def polled(view: View) -> View:
+    """Mark a route that a page asks by itself: it does not count as the person's activity."""
+    view.polled = True  # type: ignore[attr-defined]
+    return view
+
+
+def _guard() -> BaseResponse | None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None:
+        return None  # No such address: Flask answers 404 or 405.
+    permission: Permission | str | None = getattr(view, "permission", "closed")
+    if permission is None:
+        return None
+    if not isinstance(permission, Permission):
+        log.error("The route %s states no permission.", request.endpoint)
+        abort(403)
+    if not current_user.is_authenticated:
+        return _to_sign_in()
+    if not allows(current_user.person.role, permission):
+        abort(403)
+    return None
+
+
+def _to_sign_in() -> BaseResponse:
+    here = request.full_path.rstrip("?") if request.method in SAFE_METHODS and not is_htmx() else None
+    return go(url_for("people.sign_in", next=here))
+
+
+def is_polled() -> bool:
+    """Whether this request was made by a page that refreshes itself."""
+    return bool(getattr(current_app.view_functions.get(request.endpoint or ""), "polled", False))
+
+
+def actor() -> Actor:
+    """Who makes this request, for the audit trail."""
+    return Actor(current_user.person.name, current_user.person.id, request.remote_addr or "")
+
+
+# Page or partial, and one way out.
+
+
+def is_htmx() -> bool:
+    """Whether htmx asks and takes a partial; a boosted link or a restored page wants the whole page."""
+    return request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true"
+
+
+def page(full: str, partial: str | None = None, status: int = 200, **context: Any) -> Answer:
+    """The page `full`, or for htmx its piece `partial`, with `status`."""
+    template = partial if partial and is_htmx() else full
+    return render_template(template, **context), status
+
+
+def done(endpoint: str, *, said: str = "", tone: str = "ok", **values: Any) -> BaseResponse:
+    """After a success: go to `endpoint` (303, or HX-Redirect for htmx), where a toast says `said`."""
+    if said:
+        flash(said, tone)
+    return go(url_for(endpoint, **values))
+
+
+def go(address: str) -> BaseResponse:
+    """The way to `address`: 303, or HX-Redirect for htmx."""
+    # A 303 would be followed by fetch and swapped into the form; HX-Redirect makes the browser go.
+    if is_htmx():
+        return Response(status=204, headers={"HX-Redirect": address})
+    return redirect(address, 303)
+
+
+def is_local(address: str) -> bool:
+    """Whether `address` is a path of this console, and not a way to somebody else's."""
+    return address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+
+
+@bp.get("/partials/empty-dialog")
+@public
+def empty_dialog() -> Response:
+    """What the one dialog holds while it is closed."""
+    answer = Response(render_template("_dialog_empty.html"))
+    answer.cache_control.max_age = 31_536_000
+    answer.cache_control.public = answer.cache_control.immutable = True
+    return answer
+
+
+# Errors as pages.
+
+TITLES = {
+    400: "That could not be understood",
+    403: "This page is for administrators",
+    404: "There is nothing at this address",
+    405: "That does not work here",
+    409: "That cannot be done",
+    413: "That is too much at once",
+    429: "Too many tries",
+    503: "The console is busy",
+}
+
+
+def error_answer(status: int, text: str = "", *, expired: bool = False) -> Answer:
+    """The error page for `status` with `text` instead of its own words, or a toast when htmx asks."""
+    g.has_failed = True  # The frame around pages asks the database; an error page has to do without.
+    if is_htmx():
+        title = t("This page was open too long") if expired else t(TITLES.get(status, "Something broke on our side"))
+        return render_template("errors/_toast.html", title=title, text=text, number=number()), status
+    known = {409: 400}.get(status, status) if status in TITLES else 500
+    return render_template(f"errors/{known}.html", text=text, number=number(), expired=expired), status
+
+
+def number() -> str:
+    """The number of this request, which error pages and the log share."""
+    if "number" not in g:
+        g.number = f"req-{secrets.token_hex(5)}"
+    return str(g.number)
+
+
+def _on_ours(error: MailAdminError) -> Answer:
+    if isinstance(error, NotFound):
+        return error_answer(404, error.message)
+    # Not 422: htmx would swap that into the form that asked.
+    return error_answer(409 if isinstance(error, RuleBroken) else 500, error.message)
+
+
+def _on_mail_error(error: MailError) -> Answer:
+    return error_answer(503, error.message)
+
+
+def _on_csrf(error: CSRFError) -> Answer:
+    return error_answer(400, expired=True)
+
+
+def _on_http(error: HTTPException) -> Answer | HTTPException:
+    if error.code is None or error.code < 400:
+        return error
+    answer = current_app.make_response(error_answer(error.code))
+    if retry_after := getattr(error, "retry_after", None):
+        answer.headers["Retry-After"] = str(retry_after)
+    return answer
+
+
+def _on_database(error: OperationalError) -> Answer:
+    log.error("%s: the database did not answer: %s", number(), error.orig)
+    db.session.rollback()
+    return error_answer(503)
+
+
+def _on_anything(error: Exception) -> Answer:
+    log.exception("%s: %s %s", number(), request.method, request.path)
+    db.session.rollback()
+    return error_answer(500)
+
+
+# Headers, times and words.
+
+
+def _after(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if request.endpoint != "static":
+        response.vary.add("HX-Request")
+        if not response.cache_control:
+            response.cache_control.no_store = True
+    return response
+
+
+@cache
+def _static_hash(path: str) -> str:
+    content = (Path(__file__).parent / "static" / path).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def asset(path: str) -> str:
+    """The address of a static file; it changes with the content, so that browsers may keep it for ever."""
+    return url_for("static", filename=path, v=_static_hash(path))
+
+
+@cache
+def vendor_integrity(name: str) -> str:
+    """The `integrity` value of a vendored script, from vendor.json."""
+    vendored = json.loads((Path(__file__).parent / "static/vendor/vendor.json").read_text(encoding="utf-8"))
+    return f"sha384-{vendored[name]['sha384'].removeprefix('sha384-')}"
+
+
+def exact(moment: datetime | None) -> str:
+    """The time in full: `2026-11-21 09:38 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
+
+
+def ago(moment: datetime | None) -> str:
+    """The time as people say it: `in 4 min`, `3 min ago` within a day, then `Thu 06:41`, then `2 Nov`."""
+    if moment is None:
+        return t("Never")
+    moment, present = moment.astimezone(UTC), datetime.now(UTC)
+    seconds = (present - moment).total_seconds()
+    if seconds < -3600:
+        return exact(moment)
+    if seconds < -60:
+        return t("in {n} min", n=int(-seconds // 60))
+    if seconds < 60:
+        return t("just now")
+    if seconds < 3600:
+        return t("{n} min ago", n=int(seconds // 60))
+    if seconds < 24 * 3600:
+        return t("{n} h ago", n=int(seconds // 3600))
+    if seconds < 6 * 24 * 3600:
+        return f"{moment:%a %H:%M}"
+    return f"{moment.day} {moment:%b}" if moment.year == present.year else f"{moment.day} {moment:%b %Y}"
+
+
+def num(value: int | None) -> str:
+    """A number with thousands separators."""
+    return "" if value is None else f"{value:,}"
+
+
+def size(value: int) -> str:
+    """A number of bytes in words: `812 B`, `1.2 MB`."""
+    amount = float(value)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError
+
+
+def _open_session() -> None:
+    if request.endpoint != "static":
+        db.session(reading=request.method in SAFE_METHODS)
+
+
+def _close_session(_error: BaseException | None = None) -> None:
+    db.session.remove()
+
+
+def furnish(app: Flask) -> None:
+    """Give `app` the guard, the session, error pages, headers and the words of every template."""
+    app.register_blueprint(bp)
+    public(app.view_functions["static"])
+    app.before_request(_open_session)
+    app.before_request(_guard)
+    app.after_request(_after)
+    app.teardown_request(_close_session)
+    app.register_error_handler(MailAdminError, _on_ours)
+    app.register_error_handler(MailError, _on_mail_error)
+    app.register_error_handler(CSRFError, _on_csrf)
+    app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(OperationalError, _on_database)
+    app.register_error_handler(Exception, _on_anything)
+    app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity)
+    app.jinja_env.filters.update(
+        ago=ago, exact=exact, num=num, size=size, iso=lambda moment: moment.isoformat(timespec="seconds")
+    )

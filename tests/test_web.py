@@ -1,0 +1,121 @@
+"""What every route stands on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+
+from mailadmin import queue, web
+from mailadmin.people.models import Person
+from tests.factories import PASSWORD
+from tests.pages import Browser
+
+
+def test_every_answer_carries_the_strict_policy(browser: Browser) -> None:
+    page = browser.get("/healthz")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_pages_are_not_kept_and_static_files_are(ada_at: Browser) -> None:
+    assert "no-store" in ada_at.get("/").headers["Cache-Control"]
+    kept = ada_at.get("/static/icons.svg").headers["Cache-Control"]
+    assert "max-age=31536000" in kept
+
+
+def test_somebody_who_is_not_signed_in_is_led_to_the_door_and_back(browser: Browser, ada: Person) -> None:
+    page = browser.get("/accounts?state=paused")
+    assert page.status == 303
+    assert page.location == "/sign-in?next=/accounts?state%3Dpaused"
+    after = browser.post(page.location, {"email": ada.email, "password": PASSWORD})
+    assert after.location == "/accounts?state=paused"
+
+
+def test_a_lost_session_makes_htmx_go_to_the_door(browser: Browser, ada: Person) -> None:
+    page = browser.get("/accounts", htmx=True)
+    assert page.status == 204
+    assert page.headers["HX-Redirect"] == "/sign-in"
+
+
+def test_a_form_without_its_token_is_refused(ada_at: Browser) -> None:
+    page = ada_at.post_without_token("/providers/new", {"name": "Harbour Mail"})
+    assert page.status == 400
+    assert "open too long" in page.words()
+
+
+def test_what_is_not_there_is_a_page(ada_at: Browser) -> None:
+    page = ada_at.get("/nowhere")
+    assert page.status == 404
+    assert page.title
+
+
+def test_a_route_without_a_permission_is_closed(app: Flask, ada: Person) -> None:
+    app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    browser = Browser(app)
+    browser.sign_in(ada.email, PASSWORD)
+    assert browser.get("/forgotten").status == 403
+
+
+def test_a_crash_is_a_page_with_a_number_and_no_traceback(app: Flask) -> None:
+    def broken() -> str:
+        raise RuntimeError("hunter2")
+
+    app.add_url_rule("/broken", "broken", web.public(broken))
+    page = Browser(app).get("/broken")
+    assert page.status == 500
+    assert "hunter2" not in page.text
+    assert "req-" in page.text
+
+
+def test_a_crash_under_htmx_is_a_toast(app: Flask) -> None:
+    app.add_url_rule("/broken", "broken", web.public(lambda: 1 / 0))
+    page = Browser(app).get("/broken", htmx=True)
+    assert page.status == 500
+    assert page.all("dialog", class_="toast")
+
+
+def test_a_big_request_is_refused(browser: Browser, ada: Person) -> None:
+    assert browser.post("/sign-in", {"email": "x" * 2_000_000}).status == 413
+
+
+def test_ready_says_what_is_missing(browser: Browser) -> None:
+    page = browser.get("/readyz")
+    assert page.status == 503
+    assert '"runner":"silent"' in page.text.replace(" ", "")
+
+
+def test_the_overview_says_that_the_queue_is_away(ada_at: Browser) -> None:
+    url = queue.connection().connection_pool.connection_kwargs["path"]
+    queue.open_queue("unix:///nowhere/queue.sock")
+    page = ada_at.get("/accounts")
+    assert page.status == 200
+    assert "queue unreachable" in page.words()
+    queue.open_queue(f"unix://{url}")
+
+
+@pytest.mark.parametrize(
+    ("back", "words"),
+    [
+        (timedelta(seconds=5), "just now"),
+        (timedelta(minutes=3, seconds=5), "3 min ago"),
+        (timedelta(hours=5, seconds=5), "5 h ago"),
+    ],
+)
+def test_times_are_said_as_people_say_them(back: timedelta, words: str) -> None:
+    assert web.ago(datetime.now(UTC) - back) == words
+
+
+def test_a_time_long_ago_is_a_date() -> None:
+    assert web.ago(datetime(2020, 11, 2, tzinfo=UTC)) == "2 Nov 2020"
+
+
+@pytest.mark.parametrize(("value", "words"), [(812, "812 B"), (1_234_567, "1.2 MB"), (150_000, "150 KB")])
+def test_sizes_are_short(value: int, words: str) -> None:
+    assert web.size(value) == words
+
+
+@pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil.example", "", "/a\nb"])
+def test_only_paths_of_this_console_are_local(address: str) -> None:
+    assert not web.is_local(address)
