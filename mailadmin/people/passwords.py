@@ -1,0 +1,69 @@
+"""Passwords of the people who sign in here: what is accepted, and how it is kept (argon2id, RFC 9106)."""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
+from mailadmin.errors import RuleBroken
+from mailadmin.text import t
+
+SHORTEST, LONGEST = 12, 1024
+# OWASP's second set: 19 MiB and two passes, fit for a machine with 512 MB.
+_hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# Verified when nobody has the address that was typed, so that the answer takes as long: a hash with the same parameters
+# (a test says so) of a random password that was thrown away.
+NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$1Iu4xeTQ4+C4DhPY4oHshQ$twGOrAyFpigp2pz803pNIBs2cf3vb6/gH+qQbJJrXt0"
+
+# What is left of the lists of leaked passwords when everything shorter than twelve characters is taken away.
+# fmt: off
+COMMON = frozenset({
+    "123456789012", "1234567890123", "12345678901234", "123456789012345", "1234567890qwerty", "000000000000",
+    "111111111111", "112233445566", "123123123123", "123456123456", "147258369147", "987654321012", "abcabcabcabc",
+    "abcd12345678", "abcdefghijkl", "administrator", "administrator1", "adminadminadmin", "asdfasdfasdf",
+    "asdfghjkl123", "changemechangeme", "changeme1234", "correcthorsebatterystaple", "iloveyou1234", "letmeinletmein",
+    "mailadmin123", "mailadminmailadmin", "michaeljordan", "passw0rd1234", "password1234", "password12345",
+    "password123456", "password2024", "password2025", "password2026", "passwordpassword", "p@ssw0rd1234",
+    "qazwsxedcrfv", "qwerty123456", "qwertyqwerty", "qwertyuiop12", "qwertyuiop123", "qwertyuiopas", "qwertzuiop12",
+    "q1w2e3r4t5y6", "1q2w3e4r5t6y", "1qaz2wsx3edc", "zaq12wsxcde3", "trustno1trustno1", "unbelievable",
+    "welcome12345", "welcome123456", "zxcvbnmzxcvb",
+})
+# fmt: on
+
+
+def hash_password(password: str) -> str:
+    """The hash to keep of `password`."""
+    return _hasher.hash(password)
+
+
+def fits(password: str, kept: str | None) -> bool:
+    """Whether `password` belongs to the hash `kept`; as slow when there is none."""
+    try:
+        matches = _hasher.verify(kept or NOBODY, password[:LONGEST])
+    except VerificationError:
+        return False
+    return matches and kept is not None and len(password) <= LONGEST
+
+
+def is_outdated(kept: str) -> bool:
+    """Whether `kept` was made with other parameters than a new hash would be."""
+    return _hasher.check_needs_rehash(kept)
+
+
+def check(password: str, *, email: str, name: str) -> None:
+    """Raise RuleBroken (field `password`) unless `password` is good enough for the person."""
+    lowered = password.lower()
+    if len(password) < SHORTEST:
+        raise RuleBroken(t("Use at least {n} characters. Three unrelated words do.", n=SHORTEST), field="password")
+    if len(password) > LONGEST:
+        raise RuleBroken(t("Use at most {n} characters.", n=LONGEST), field="password")
+    if lowered in COMMON or len(set(lowered)) < 5:
+        raise RuleBroken(t("This password is on a list of leaked passwords. Choose another one."), field="password")
+    if _is_personal(lowered, email=email.lower(), name=name.lower()):
+        raise RuleBroken(t("Your name or address is easy to guess. Choose another password."), field="password")
+
+
+def _is_personal(password: str, *, email: str, name: str) -> bool:
+    """Whether `password` holds the whole address or name, or is little more than a part of them."""
+    if email in password or name in password:
+        return True
+    parts = [part for part in (email.partition("@")[0], *name.split()) if len(part) > 3]
+    return any(part in password and len(password) - len(part) < SHORTEST - 4 for part in parts)
