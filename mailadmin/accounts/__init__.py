@@ -1,0 +1,1 @@
+"""Mail accounts, their credentials and their health."""

@@ -1,0 +1,144 @@
+"""How an account is: what runs and tests report, and the one word that the pages show."""
+
+import random
+from collections import Counter
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailadmin.accounts.models import Account, Health
+from mailadmin.db import now
+from mailadmin.mail.errors import PERMANENT, Category
+from mailadmin.mail.types import Direction
+
+BACK_OFF_FIRST, BACK_OFF_MOST = timedelta(minutes=1), timedelta(hours=1)
+JITTER = 0.2  # of the delay, so that a thousand accounts of a server that comes back do not knock at once
+AT_ONCE = {Category.AUTH, Category.OAUTH}  # One more knock with a refused password may lock the account there.
+WORST_FIRST = ("signin", "refused", "setting", "unreachable")
+_SETTINGS = {Category.PERMISSION, Category.POLICY, Category.UNSUPPORTED, Category.CONFIG}
+
+
+def state_of(account: Account) -> str:
+    """The state on screen: connected, syncing, signin, refused, unreachable, setting, paused or draft.
+
+    Trouble comes before a sync that goes on, and the worse of receiving and sending counts.
+    """
+    return _state(
+        account.is_set_up,
+        account.running_since is not None,
+        (account.health, account.health_category),
+        (account.outgoing_health, account.outgoing_category),
+    )
+
+
+def count_by_state(session: Session) -> Counter[str]:
+    """How many live accounts are in each state."""
+    columns = (
+        Account.is_set_up,
+        Account.running_since.is_not(None),
+        Account.health,
+        Account.health_category,
+        Account.outgoing_health,
+        Account.outgoing_category,
+    )
+    rows = session.execute(select(*columns, func.count()).where(Account.deleting_at.is_(None)).group_by(*columns))
+    counted: Counter[str] = Counter()
+    for is_set_up, runs, health, category, outgoing, outgoing_category, number in rows:
+        counted[_state(is_set_up, runs, (health, category), (outgoing, outgoing_category))] += number
+    return counted
+
+
+def _state(is_set_up: bool, runs: bool, *both: tuple[Health, Category | None]) -> str:
+    if not is_set_up:
+        return "draft"
+    if both[0][0] is Health.PAUSED:
+        return "paused"
+    troubles = {_trouble(health, category) for health, category in both}
+    for state in WORST_FIRST:
+        if state in troubles:
+            return state
+    return "syncing" if runs else "connected"
+
+
+def _trouble(health: Health, category: Category | None) -> str:
+    if health is Health.UNREACHABLE:
+        return "unreachable"
+    if health is not Health.NEEDS_ATTENTION:
+        return ""
+    if category is Category.AUTH:
+        return "refused"
+    if category is Category.OAUTH:
+        return "signin"
+    return "setting" if category in _SETTINGS else "unreachable"
+
+
+def record_success(session: Session, account: Account, *, direction: Direction) -> None:
+    """Note that the server for `direction` let us in. An account that was in trouble is due for a sync at once."""
+    if direction is Direction.OUTGOING:
+        account.outgoing_health, account.outgoing_category, account.outgoing_reason = Health.HEALTHY, None, ""
+    else:
+        was_waiting = account.health_category is not None or account.next_sync_at is None
+        account.health_category, account.health_reason, account.failures = None, "", 0
+        if account.health is not Health.PAUSED:
+            _become(account, Health.HEALTHY)
+            if account.is_set_up and was_waiting:
+                account.next_sync_at = now()
+    session.flush()
+
+
+def record_failure(
+    session: Session,
+    account: Account,
+    *,
+    direction: Direction,
+    category: Category,
+    reason: str,
+    permanent: bool,
+    sure: bool,
+) -> None:
+    """Note that the server for `direction` did not let us in; `reason` is a sentence without secrets.
+
+    `sure` is a test that somebody watches: believed at once. A scheduled run believes a permanent error when the same
+    category comes twice running, but a refused sign-in at once. What needs a person is not tried again by itself;
+    everything else after a minute, doubling to an hour.
+    """
+    before = account.outgoing_category if direction is Direction.OUTGOING else account.health_category
+    believed = permanent and (sure or category in AT_ONCE or before is category)
+    health = Health.NEEDS_ATTENTION if believed else Health.UNREACHABLE
+    if direction is Direction.OUTGOING:
+        account.outgoing_health, account.outgoing_category, account.outgoing_reason = health, category, reason
+    else:
+        account.health_category, account.health_reason = category, reason
+        account.failures += not sure
+        if account.health is not Health.PAUSED:
+            _become(account, health)
+            account.next_sync_at = None if believed or not account.is_set_up else now() + back_off(account.failures)
+    session.flush()
+
+
+def back_off(failures: int) -> timedelta:
+    """How long to wait after `failures` in a row: a minute, doubling to an hour, and up to a fifth more by chance."""
+    delay: timedelta = min(BACK_OFF_FIRST * 2 ** min(max(failures, 1) - 1, 10), BACK_OFF_MOST)
+    return delay * (1 + random.uniform(0, JITTER))  # noqa: S311
+
+
+def awaken(account: Account) -> None:
+    """Let a paused account be what it was before, as far as we know, and be tried at once."""
+    category = account.health_category
+    if category is None:
+        _become(account, Health.HEALTHY if account.is_set_up else Health.NEW)
+    else:
+        _become(account, Health.NEEDS_ATTENTION if category in PERMANENT else Health.UNREACHABLE)
+    account.next_sync_at = now() if account.is_set_up else None
+
+
+def sleep(account: Account) -> None:
+    """Make a pause of it: nothing runs by itself until somebody resumes."""
+    _become(account, Health.PAUSED)
+    account.next_sync_at = None
+
+
+def _become(account: Account, health: Health) -> None:
+    if account.health is not health:
+        account.health, account.health_since = health, now()

@@ -1,0 +1,162 @@
+"""Mail accounts, their own servers, and their credentials."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from mailadmin.db import Base, now, words
+from mailadmin.mail.errors import Category
+from mailadmin.mail.types import Direction, Server, ServerProtocol, TLSMode
+from mailadmin.people.models import Person
+from mailadmin.providers.models import Provider
+from mailadmin.sealed import SealedSecret
+
+
+class Kind(StrEnum):
+    """Whose mail it is: anyone's who is given access, a team's, or one person's."""
+
+    SHARED = "shared"
+    TEAM = "team"
+    PERSONAL = "personal"
+
+
+class Health(StrEnum):
+    """How a connection is; the nine states on screen are derived from it in `accounts.service.state_of`."""
+
+    NEW = "new"
+    HEALTHY = "healthy"
+    UNREACHABLE = "unreachable"
+    NEEDS_ATTENTION = "needs attention"
+    PAUSED = "paused"
+
+
+class Window(StrEnum):
+    """How far back mail is synced."""
+
+    NOW = "now"
+    ONE_MONTH = "1m"
+    THREE_MONTHS = "3m"
+    SIX_MONTHS = "6m"
+    EVERYTHING = "everything"
+
+
+class SignInMethod(StrEnum):
+    """How we prove to the server who we are."""
+
+    PASSWORD = "password"  # noqa: S105
+
+
+class Account(Base):
+    """One mail account.
+
+    `health` speaks of receiving, `outgoing_health` of sending. `since` is the far end of the sync window, fixed when
+    the window was chosen; None means everything. `version` grows with every change by a person, so that the second of
+    two administrators is told and a job notices that its settings are old. `wanted_folders` is for accounts that set
+    themselves up once a test has passed: None means that a person chooses, empty the usual choice, else paths separated
+    by "|".
+    """
+
+    __tablename__ = "account"
+    # One live account per address; one that is being deleted does not stand in the way of its successor.
+    __table_args__ = (
+        Index(
+            "uq_account_address",
+            "address",
+            unique=True,
+            sqlite_where=text("deleting_at IS NULL"),
+            postgresql_where=text("deleting_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(254))
+    name: Mapped[str] = mapped_column(String(120))
+    kind: Mapped[Kind] = mapped_column(words(Kind), default=Kind.SHARED)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("person.id", ondelete="SET NULL"), index=True)
+    owner: Mapped[Person | None] = relationship()
+    sender_name: Mapped[str] = mapped_column(String(120), default="")
+    reply_to: Mapped[str] = mapped_column(String(254), default="")
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("provider.id"), index=True)
+    provider: Mapped[Provider | None] = relationship(lazy="joined")
+    servers: Mapped[list["AccountServer"]] = relationship(
+        cascade="all, delete-orphan", lazy="selectin", passive_deletes=True
+    )
+    credentials: Mapped[list["Credential"]] = relationship(
+        cascade="all, delete-orphan", lazy="selectin", passive_deletes=True
+    )
+
+    window: Mapped[Window] = mapped_column(words(Window), default=Window.THREE_MONTHS)
+    since: Mapped[datetime | None]
+    sync_minutes: Mapped[int | None]  # None: the installation's default
+    is_set_up: Mapped[bool] = mapped_column(default=False)  # folders were chosen; nothing is synced before
+    wanted_folders: Mapped[str | None] = mapped_column(Text)  # see above
+    next_sync_at: Mapped[datetime | None] = mapped_column(index=True)
+    synced_at: Mapped[datetime | None]  # end of the last complete run
+    stored: Mapped[int] = mapped_column(default=0)  # messages in the active folders, written by sync
+    running_since: Mapped[datetime | None]  # written by sync
+
+    health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW, index=True)
+    health_category: Mapped[Category | None] = mapped_column(words(Category))
+    health_reason: Mapped[str] = mapped_column(Text, default="")
+    health_since: Mapped[datetime] = mapped_column(default=now)
+    failures: Mapped[int] = mapped_column(default=0)  # in a row, of scheduled runs
+    outgoing_health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW)
+    outgoing_category: Mapped[Category | None] = mapped_column(words(Category))
+    outgoing_reason: Mapped[str] = mapped_column(Text, default="")
+
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    deleting_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+
+    def own_server(self, direction: Direction) -> Server | None:
+        """The server set for this account alone, or None where the provider's counts."""
+        found = [row for row in self.servers if row.direction == direction]
+        return found[0].server if found else None
+
+    def credential(self, direction: Direction) -> "Credential | None":
+        """The credential for `direction`; sending without one of its own uses that for receiving."""
+        found = [row for row in self.credentials if row.direction == direction]
+        if found:
+            return found[0]
+        return self.credential(Direction.INCOMING) if direction is Direction.OUTGOING else None
+
+
+class AccountServer(Base):
+    """A server that this account has instead of its provider's."""
+
+    __tablename__ = "account_server"
+    __table_args__ = (
+        UniqueConstraint("account_id", "direction"),
+        CheckConstraint("port between 1 and 65535", name="port"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    direction: Mapped[Direction] = mapped_column(words(Direction))
+    protocol: Mapped[ServerProtocol] = mapped_column(words(ServerProtocol))
+    host: Mapped[str] = mapped_column(String(253))
+    port: Mapped[int]
+    tls_mode: Mapped[TLSMode] = mapped_column(words(TLSMode))
+
+    @property
+    def server(self) -> Server:
+        """This row as a value."""
+        return Server(self.protocol, self.host, self.port, self.tls_mode)
+
+
+class Credential(Base):
+    """How an account signs in. An empty `username` follows the provider's login format."""
+
+    __tablename__ = "credential"
+    __table_args__ = (UniqueConstraint("account_id", "direction"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    direction: Mapped[Direction] = mapped_column(words(Direction))
+    method: Mapped[SignInMethod] = mapped_column(words(SignInMethod), default=SignInMethod.PASSWORD)
+    username: Mapped[str] = mapped_column(String(254), default="")
+    secret_id: Mapped[UUID] = mapped_column(ForeignKey(SealedSecret.id))
+    changed_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,0 +1,1 @@
+"""Organisations that run mail servers: their domains, servers and login format."""

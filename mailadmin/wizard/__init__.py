@@ -1,0 +1,1 @@
+"""A new account step by step, and its settings afterwards."""

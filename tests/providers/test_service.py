@@ -1,0 +1,124 @@
+"""Providers keep their names, domains and servers in order."""
+
+import pytest
+from sqlalchemy.orm import Session
+
+from mailadmin import db
+from mailadmin.errors import NotFound, RuleBroken
+from mailadmin.mail.types import Direction, TLSMode
+from mailadmin.permissions import SYSTEM
+from mailadmin.providers import service
+from mailadmin.providers.models import LoginFormat, Provider
+from tests.accounts.factories import a_provider, a_provider_wish, an_account, imap, smtp
+from tests.conftest import both_databases
+
+
+def save(session: Session, provider: Provider, **wanted: object) -> Provider:
+    wish = a_provider_wish(**wanted)
+    return service.save(session, provider=provider, wish=wish, version=provider.version, actor=SYSTEM)
+
+
+def refused(session: Session, provider: Provider | None = None, **wanted: object) -> RuleBroken:
+    version = provider.version if provider else None
+    with pytest.raises(RuleBroken) as caught:
+        service.save(session, provider=provider, wish=a_provider_wish(**wanted), version=version, actor=SYSTEM)
+    return caught.value
+
+
+@both_databases
+def test_provider_is_stored_whole(session: Session) -> None:
+    made = a_provider(
+        session, domains=("@Example.NET", "example.net", "bücher.example"), login_format=LoginFormat.BY_HAND
+    )
+    session.commit()
+    with db.reading() as other:
+        provider = service.get(other, made.id)
+    assert [row.domain for row in provider.domains] == ["example.net", "xn--bcher-kva.example"]
+    assert (provider.server(Direction.INCOMING), provider.server(Direction.OUTGOING)) == (imap(), smtp())
+    assert (provider.login_format, provider.version) == (LoginFormat.BY_HAND, 1)
+
+
+def test_address_is_recognised_by_its_domain(session: Session) -> None:
+    provider = a_provider(session, domains=("bücher.example", "example.net"))
+    assert service.recognise(session, "jo@BÜCHER.example") is provider
+    assert service.recognise(session, "jo@example.net") is provider
+    assert service.recognise(session, "jo@sub.example.net") is None
+    assert service.recognise(session, "nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("name", {"name": "  "}),
+        ("name", {"name": "a\nb"}),
+        ("domains", {"domains": ("exa mple",)}),
+        ("domains", {"domains": ("https://example.com",)}),
+        ("domains", {"domains": ("192.0.2.1",)}),
+        ("incoming_host", {"incoming": imap("")}),
+        ("incoming_host", {"incoming": imap("192.168.1.1")}),
+        ("incoming_port", {"incoming": imap(port=587)}),
+        ("outgoing_port", {"outgoing": smtp(port=65536)}),
+        ("outgoing_tls_mode", {"outgoing": smtp(tls_mode=TLSMode.NONE)}),
+    ],
+)
+def test_what_cannot_be_is_refused_at_its_field(session: Session, field: str, wanted: dict[str, object]) -> None:
+    assert refused(session, **wanted).field == field
+
+
+def test_wrong_port_says_which_would_be_right(session: Session) -> None:
+    assert refused(session, outgoing=smtp(port=993)).message == "993 is for IMAP. SMTP uses 465 or 587."
+
+
+@both_databases
+def test_names_and_domains_belong_to_one_provider(session: Session) -> None:
+    a_provider(session)
+    assert refused(session, name="harbour mail").field == "name"
+    broken = refused(session, name="Other", domains=("new.example", "example.net"))
+    assert (broken.field, broken.message) == ("domains", "example.net belongs to Harbour Mail already.")
+
+
+@both_databases
+def test_domains_of_a_provider_come_and_go(session: Session) -> None:
+    provider = a_provider(session, domains=("a.example", "b.example"))
+    save(session, provider, domains=("b.example", "c.example"))
+    session.commit()
+    with db.reading() as other:
+        assert [row.domain for row in service.get(other, provider.id).domains] == ["b.example", "c.example"]
+    assert provider.version == 2
+
+
+@both_databases
+def test_second_of_two_administrators_is_told(session: Session) -> None:
+    provider = a_provider(session)
+    seen = provider.version
+    save(session, provider, name="First")
+    with pytest.raises(RuleBroken) as caught:
+        service.save(session, provider=provider, wish=a_provider_wish(name="Second"), version=seen, actor=SYSTEM)
+    assert (caught.value.field, provider.name) == ("version", "First")
+
+
+def test_new_host_of_a_provider_has_to_be_vouched_for(session: Session) -> None:
+    provider = a_provider(session)
+    assert refused(session, provider, incoming=imap("new.example.net")).field == "is_same_company"
+    save(session, provider, incoming=imap("new.example.net"), is_same_company=True)
+    assert provider.server(Direction.INCOMING) == imap("new.example.net")
+    save(session, provider, incoming=imap("new.example.net", port=143, tls_mode=TLSMode.STARTTLS))
+
+
+def test_sending_can_be_given_up(session: Session) -> None:
+    provider = save(session, a_provider(session), outgoing=None)
+    assert provider.server(Direction.OUTGOING) is None
+
+
+@both_databases
+def test_provider_in_use_cannot_be_deleted(session: Session) -> None:
+    provider = a_provider(session)
+    account = an_account(session, provider_id=provider.id)
+    session.commit()
+    with pytest.raises(RuleBroken, match="Accounts use Harbour Mail"):
+        service.delete(session, provider, actor=SYSTEM)
+    session.delete(account)
+    service.delete(session, provider, actor=SYSTEM)
+    session.commit()
+    with pytest.raises(NotFound):
+        service.get(session, provider.id)
