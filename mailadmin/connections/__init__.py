@@ -1,0 +1,1 @@
+"""Opening an account, testing that it opens, and saying what to do when it does not."""
