@@ -1,0 +1,1 @@
+"""Reading the mail that was synced."""

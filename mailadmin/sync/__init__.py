@@ -1,0 +1,1 @@
+"""Folders, messages and the runs that keep them equal to the server."""

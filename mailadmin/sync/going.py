@@ -1,0 +1,112 @@
+"""A sync run that goes on: the connection with its deadlines, and the one way in which it may write."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mailadmin import db, leases
+from mailadmin.accounts.models import Account, Health, Window
+from mailadmin.mail.deadline import Deadline
+from mailadmin.mail.types import Incoming
+from mailadmin.sync.models import SyncRun
+from mailadmin.text import t
+
+LEASE_SECONDS = 120.0
+STEP_SECONDS = 60.0  # what one answer of the server may take; less than half of the lease
+BEAT_SECONDS = 20.0
+
+
+class Stopped(Exception):
+    """Somebody wants this run to stop; `at_once` says that the next one is due now."""
+
+    def __init__(self, reason: str, *, at_once: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.at_once = at_once
+
+
+class FolderTrouble(Exception):
+    """One folder cannot be read; the others can. The text is a sentence."""
+
+
+class Timed(Incoming, Protocol):
+    """A connection whose deadline can be set anew for every step."""
+
+    deadline: Deadline
+
+
+@dataclass(slots=True)
+class Going:
+    """What a run knows while it goes on.
+
+    `version` is the account's when the run began; `batch` is how many messages are asked for at once.
+    """
+
+    run_id: int
+    account_id: int
+    version: int
+    window: Window
+    since: datetime | None
+    held: leases.Held
+    batch: int
+    ends: Deadline
+    incoming: Timed | None = None
+    _beat_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def window_key(self) -> str:
+        """The window as a text, to notice that it was changed."""
+        return f"{self.window.value} {self.since.isoformat()}" if self.since else self.window.value
+
+    def step(self) -> Timed:
+        """The connection, with time for one more question. Raises Stopped, LeaseLost."""
+        if self.ends.is_over:
+            raise Stopped(t("There is so much to read that it takes several runs; the next one goes on."), at_once=True)
+        if time.monotonic() - self._beat_at > BEAT_SECONDS:
+            with self.writing():
+                pass
+        assert self.incoming is not None
+        self.incoming.deadline = Deadline(min(STEP_SECONDS, self.ends.left()))
+        return self.incoming
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is committed only if the lease is still ours and nobody wants us to stop.
+
+        The beat comes first and keeps the lease's row locked until the commit, so nobody can take it in between; the
+        account's row is locked against changes for the same time. Raises LeaseLost, Stopped; then nothing is written.
+        """
+        with db.transaction() as session:
+            leases.beat(session, self.held, seconds=LEASE_SECONDS)
+            self._look(session)
+            yield session
+        self._beat_at = time.monotonic()
+
+    def count(self, session: Session, *, new: int = 0, changed: int = 0, gone: int = 0) -> None:
+        """Add to what the run has done, in the transaction that does it."""
+        session.execute(
+            update(SyncRun)
+            .where(SyncRun.id == self.run_id)
+            .values(new=SyncRun.new + new, changed=SyncRun.changed + changed, gone=SyncRun.gone + gone)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _look(self, session: Session) -> None:
+        """Whether the account still wants this run."""
+        account = session.execute(
+            select(Account.deleting_at, Account.health, Account.version)
+            .where(Account.id == self.account_id)
+            .with_for_update(read=True)
+        ).one_or_none()
+        if account is None or account.deleting_at is not None:
+            raise Stopped(t("The account is being deleted."))
+        if account.health is Health.PAUSED:
+            raise Stopped(t("The account was paused."))
+        if account.version != self.version:
+            raise Stopped(t("The settings were changed meanwhile. The sync starts anew with them."), at_once=True)

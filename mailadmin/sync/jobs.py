@@ -1,0 +1,85 @@
+"""The jobs of sync: work on a run, and remove an account that was deleted."""
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from mailadmin import db, leases, sealed
+from mailadmin.accounts.models import Account, AccountServer, Credential
+from mailadmin.connections.models import Check
+from mailadmin.sync import rows
+from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.run import perform
+from mailadmin.sync.service import Ending, finish_run, lease_name
+from mailadmin.text import t
+
+PURGE = 5000
+log = logging.getLogger(__name__)
+
+
+def run_sync(run_id: int) -> None:
+    """Work on a run. Repeatable: one that has ended is left alone, one that broke off is worked on again.
+
+    When the runner shuts down it interrupts us with a BaseException: the run stays open, and the clock rings again.
+    """
+    try:
+        perform(run_id)
+    except Exception:
+        log.exception("Run %s broke off.", run_id)
+        _give_up(run_id)
+
+
+def _give_up(run_id: int) -> None:
+    """Close a run that met a fault of ours, so that the page says so; the next one comes at the usual time."""
+    reason = t("Something broke on our side. The next sync tries again; the log has the details.")
+    with db.transaction() as session:
+        run = session.get(SyncRun, run_id)
+        if run is None or run.finished_at is not None:
+            return
+        held = leases.take(session, lease_name(run.account_id), seconds=60)
+        account = session.get(Account, run.account_id, with_for_update={"of": Account})
+        if held is None or account is None:
+            return  # Somebody else works on it already.
+        finish_run(session, run, account, Ending(RunOutcome.FAILED, reason))
+        leases.release(session, held)
+
+
+def purge(account_id: int) -> None:
+    """Remove an account that was deleted, with its mail and its secrets. Repeatable: it goes on where it was.
+
+    A sync that still runs stops at its next batch, because it looks at the account in every transaction, and keeps the
+    account's row locked against the deletion while it writes.
+    """
+    with db.reading() as session:
+        account = session.get(Account, account_id)
+        if account is None or account.deleting_at is None:
+            return
+        folder_ids = session.scalars(select(Folder.id).where(Folder.account_id == account_id)).all()
+    deleted = PURGE
+    while deleted == PURGE and folder_ids:
+        with db.transaction() as session:
+            deleted = rows.delete_some(session, folder_ids, limit=PURGE)
+    with db.transaction() as session:
+        _remove(session, account_id)
+
+
+def _remove(session: Session, account_id: int) -> None:
+    """Delete everything that points to the account, then the account, then the secrets that its credentials held."""
+    # The lease first: a sync that is writing holds it, and so we wait for each other in one order.
+    session.execute(
+        delete(leases.Lease)
+        .where(leases.Lease.name == lease_name(account_id))
+        .execution_options(synchronize_session=False)
+    )
+    credentials = select(Credential.secret_id).where(Credential.account_id == account_id)
+    secrets: Sequence[UUID] = session.scalars(credentials).all()
+    for table in (Folder, SyncRun, Check, Credential, AccountServer):
+        session.execute(
+            delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False)
+        )
+    session.execute(delete(Account).where(Account.id == account_id).execution_options(synchronize_session=False))
+    for secret_id in secrets:
+        sealed.forget(session, secret_id)

@@ -1,0 +1,177 @@
+"""The rows of messages, written many at a time: Core statements, because objects would cost more than all the rest.
+
+Nothing here commits, and nothing here knows a server. What comes in is cleaned once more at this last door: no NUL, no
+lone surrogate, no number that a database cannot hold.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table, bindparam, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
+from sqlalchemy.orm import Session
+
+from mailadmin.mail.types import Envelope
+from mailadmin.sync.models import Message
+from mailadmin.text import t
+
+TABLE: Table = Message.__table__  # type: ignore[assignment]
+HIGHEST_UID = 2**32 - 1
+LONGEST_FLAGS = 2000
+LONGEST_TEXT = 65_536
+_HIGHEST_SIZE = 2**63 - 1
+
+
+def flag_text(flags: Iterable[str]) -> str:
+    """`flags` as one text that is the same whenever the flags are; \\Recent is about the session and left out."""
+    kept = sorted(flag for flag in set(flags) if flag.lower() != "\\recent")
+    return _clean(" ".join(kept), LONGEST_FLAGS)
+
+
+def stored_flags(session: Session, folder_id: int, generation: int) -> dict[int, str]:
+    """The flags of every message that is stored, by UID."""
+    rows = session.execute(
+        select(TABLE.c.uid, TABLE.c.flags).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation)
+    )
+    # Few combinations of flags exist, so one text serves many messages.
+    shared: dict[str, str] = {}
+    return {uid: shared.setdefault(flags, flags) for uid, flags in rows}
+
+
+def tally(session: Session, folder_id: int, generation: int) -> tuple[int, int, int]:
+    """How many messages are stored, unread and unreadable."""
+    one = select(
+        func.count(),
+        func.count().filter(TABLE.c.is_read.is_(False)),
+        func.count().filter(TABLE.c.unreadable != ""),
+    ).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation)
+    total, unread, unreadable = session.execute(one).one()
+    return int(total), int(unread), int(unreadable)
+
+
+def unused_generation(session: Session, folder_id: int, current: int) -> int:
+    """A number that no row of the folder carries, not even one that waits to be swept away."""
+    highest = session.scalar(select(func.max(TABLE.c.generation)).where(TABLE.c.folder_id == folder_id))
+    return max(current, highest or 0) + 1
+
+
+def insert(session: Session, folder_id: int, generation: int, envelopes: Sequence[Envelope]) -> None:
+    """Store `envelopes`; one that is there already stays as it is, one that no column takes is stored as unreadable."""
+    rows = [_row(folder_id, generation, envelope) for envelope in envelopes]
+    if not rows or _inserted(session, rows):
+        return
+    for row, envelope in zip(rows, envelopes, strict=True):
+        if not _inserted(session, [row]):
+            bare = Envelope(uid=envelope.uid, unreadable=t("This message could not be stored."))
+            _inserted(session, [_row(folder_id, generation, bare)])
+
+
+def _inserted(session: Session, rows: list[dict[str, Any]]) -> bool:
+    """Whether the database took `rows`; False for values that it cannot hold. Trouble of its own is raised."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    try:
+        with session.begin_nested():
+            session.connection().execute(dialect.insert(TABLE).on_conflict_do_nothing(), rows)
+    except StatementError as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+            raise
+        return False
+    return True
+
+
+def update_flags(session: Session, folder_id: int, generation: int, flags: Mapping[int, str]) -> None:
+    """Store new flags, by UID."""
+    if not flags:
+        return
+    columns = _flag_columns("")
+    statement = (
+        update(TABLE)
+        .where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation, TABLE.c.uid == bindparam("the_uid"))
+        .values({name: bindparam(f"the_{name}") for name in columns})
+    )
+    values = [
+        {"the_uid": uid, **{f"the_{name}": value for name, value in _flag_columns(text).items()}}
+        for uid, text in flags.items()
+    ]
+    session.connection().execute(statement, values)
+
+
+def delete_uids(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> None:
+    """Forget messages by UID."""
+    session.connection().execute(
+        delete(TABLE).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation, TABLE.c.uid.in_(uids))
+    )
+
+
+def has_leftovers(session: Session, folder_id: int, keep: set[int]) -> bool:
+    """Whether rows of other generations than `keep` wait to be swept away."""
+    mine = select(TABLE.c.id).where(TABLE.c.folder_id == folder_id)
+    return session.scalar(mine.where(TABLE.c.generation.not_in(keep)).limit(1)) is not None
+
+
+def sweep(session: Session, folder_id: int, keep: set[int], *, limit: int) -> int:
+    """Delete up to `limit` rows of other generations than `keep`; how many there were."""
+    ids = select(TABLE.c.id).where(TABLE.c.folder_id == folder_id, TABLE.c.generation.not_in(keep)).limit(limit)
+    return _delete(session, ids)
+
+
+def delete_some(session: Session, folder_ids: Sequence[int], *, limit: int) -> int:
+    """Delete up to `limit` messages of these folders, whatever their generation; how many there were."""
+    return _delete(session, select(TABLE.c.id).where(TABLE.c.folder_id.in_(folder_ids)).limit(limit))
+
+
+def _delete(session: Session, ids: Any) -> int:
+    done = session.connection().execute(delete(TABLE).where(TABLE.c.id.in_(ids)))
+    return int(done.rowcount)
+
+
+# An envelope as a row.
+
+
+def _row(folder_id: int, generation: int, envelope: Envelope) -> dict[str, Any]:
+    return {
+        "folder_id": folder_id,
+        "generation": generation,
+        "uid": envelope.uid,
+        "message_id": _clean(envelope.message_id, 998),
+        "subject": _clean(envelope.subject, 998),
+        "from_name": _clean(envelope.from_name, 998),
+        "from_address": _clean(envelope.from_address, 998),
+        "to": _clean(envelope.to, LONGEST_TEXT),
+        "sent_at": _moment(envelope.sent_at),
+        "received_at": _moment(envelope.received_at),
+        "size": min(max(envelope.size, 0), _HIGHEST_SIZE),
+        "unreadable": _clean(envelope.unreadable, 500),
+        **_flag_columns(flag_text(envelope.flags)),
+    }
+
+
+def _flag_columns(text: str) -> dict[str, Any]:
+    """The columns that say what `text`, flags separated by spaces, says; system flags have no case (RFC 3501 2.3.2)."""
+    flags = set(text.lower().split(" "))
+    return {
+        "flags": text,
+        "is_read": "\\seen" in flags,
+        "is_flagged": "\\flagged" in flags,
+        "is_answered": "\\answered" in flags,
+        "is_draft": "\\draft" in flags,
+    }
+
+
+def _clean(text: str, longest: int) -> str:
+    """`text` as both databases can store it, cut."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text[:longest] if text.isascii() else text[:longest].encode("utf-8", "replace").decode()
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    """`moment` in UTC, or None for one without a zone or beyond the calendar."""
+    if moment is None or moment.tzinfo is None:
+        return None
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None

@@ -1,0 +1,212 @@
+"""One sync run: take the lease, open the account, follow its folders one after the other, say how it ended.
+
+How it works. A run is a row; whoever holds the lease of its account works on it. The runner reads what it needs, talks
+to the server, and writes in short transactions, never waiting for the server in one. Each transaction begins with a
+beat of the lease and a look at the account (going.py), so a run whose account is deleted, paused or changed stops
+before the next batch. The inbox comes first, then the folders that made no trouble last time, then the others: a folder
+at which a server stumbles so badly that the connection ends cannot keep the rest from being read.
+
+What can go wrong. The connection breaks, or the password is refused: the run has failed, with a category; the account's
+health decides when the next one comes. A folder is refused: that is its own trouble, the run goes on and ends partial.
+The process is killed: the run stays open and its lease runs out, or is broken at once by the clock of the same machine;
+the clock rings again and the next runner goes on. The lease was lost: somebody else works on the run, so nothing is
+written any more, not even the end.
+
+Why it may run twice. A run that has ended is left alone, one that somebody works on as well, and one that broke off is
+simply worked on again: what is stored is compared with what the server has, whoever stored it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mailadmin import boot, db, leases
+from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account, Health
+from mailadmin.errors import RuleBroken
+from mailadmin.mail.deadline import Deadline
+from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.imap import open_imap
+from mailadmin.mail.imap_errors import Refused
+from mailadmin.mail.types import Direction
+from mailadmin.sync import passes
+from mailadmin.sync.folders import adopt_folders
+from mailadmin.sync.going import LEASE_SECONDS, STEP_SECONDS, FolderTrouble, Going, Stopped, Timed
+from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.service import Ending, finish_run, forget_progress, lease_name
+from mailadmin.text import t
+
+RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends by itself, and the next one goes on.
+BATCH = 250
+BUDGET = 1_000_000_000  # bytes of one session; metadata of more than a million messages
+_NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
+
+Opening = Callable[[accounts.Leg], Timed]
+log = logging.getLogger(__name__)
+
+
+def open_incoming(leg: accounts.Leg) -> Timed:
+    """A signed-in connection. Raises MailError."""
+    incoming = open_imap(leg.server, boot.settings().rules, Deadline(STEP_SECONDS), budget=BUDGET)
+    try:
+        incoming.sign_in(leg.how)
+    except MailError:
+        incoming.close()
+        raise
+    return incoming
+
+
+def perform(run_id: int, *, batch: int = BATCH, opening: Opening = open_incoming) -> None:
+    """Work on a run until it has ended, in this process; see above.
+
+    Returns at once if the run has ended or somebody else works on its account. Whatever is raised (a database that does
+    not answer, a signal), the lease is given back and the run stays open: it can be performed again.
+    """
+    begun = _begin(run_id, batch)
+    if begun is None:
+        return
+    going, leg = begun
+    try:
+        ending = _work(going, leg, opening)
+        _end(going, ending)
+    except leases.LeaseLost:
+        log.warning("Run %s lost its lease; somebody else goes on with it.", run_id)
+    finally:
+        with suppress(SQLAlchemyError), db.transaction() as session:
+            leases.release(session, going.held)
+
+
+def _begin(run_id: int, batch: int) -> tuple[Going, accounts.Leg] | None:
+    """Take the lease and read what the run needs; a run that cannot begin is closed with the reason."""
+    with db.transaction() as session:
+        run = session.get(SyncRun, run_id)
+        if run is None or run.finished_at is not None:
+            return None
+        # The lease is locked before the account everywhere, so that no two transactions wait for each other.
+        held = leases.take(session, lease_name(run.account_id), seconds=LEASE_SECONDS)
+        account = _account(session, run.account_id) if held else None
+        if held is None or account is None:
+            return None
+        run.started_at = run.started_at or db.now()
+        try:
+            leg = _leg(session, account)
+        except Stopped as stop:
+            finish_run(session, run, account, Ending(RunOutcome.PARTIAL, stop.reason, says_health=False))
+        except RuleBroken as broken:
+            failed = Ending(RunOutcome.FAILED, broken.message, Category.CONFIG, permanent=True)
+            finish_run(session, run, account, failed)
+        else:
+            account.running_since = run.started_at
+            forget_progress(session, account.id)
+            ends = Deadline(RUN_SECONDS)
+            return Going(run.id, account.id, account.version, account.window, account.since, held, batch, ends), leg
+        leases.release(session, held)
+        return None
+
+
+def _account(session: Session, account_id: int) -> Account | None:
+    return session.get(Account, account_id, with_for_update={"of": Account}, populate_existing=True)
+
+
+def _leg(session: Session, account: Account) -> accounts.Leg:
+    if account.deleting_at is not None:
+        raise Stopped(t("The account is being deleted."))
+    if account.health is Health.PAUSED or not account.is_set_up:
+        raise Stopped(t("The account was paused."))
+    return accounts.legs(session, account)[Direction.INCOMING]
+
+
+def _work(going: Going, leg: accounts.Leg, opening: Opening) -> Ending:
+    """Talk to the server about everything that is wanted, and say how it went. Raises LeaseLost."""
+    try:
+        with _connected(going, leg, opening):
+            _adopt(going)
+            done: set[int] = set()
+            while (folder_id := _next(going, done)) is not None:
+                done.add(folder_id)
+                _read(going, folder_id)
+        return _judged(going)
+    except Stopped as stop:
+        return Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
+    except MailError as error:
+        return Ending(RunOutcome.FAILED, error.message, error.category, error.detail, error.permanent)
+
+
+@contextmanager
+def _connected(going: Going, leg: accounts.Leg, opening: Opening) -> Iterator[None]:
+    going.incoming = opening(leg)
+    try:
+        yield
+    finally:
+        going.incoming.close()
+
+
+def _adopt(going: Going) -> None:
+    """Notice folders that have come or gone."""
+    listed = going.step().folders(counts=False)
+    if not listed:
+        raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
+    with going.writing() as session:
+        account = session.get(Account, going.account_id)
+        if account is not None:
+            adopt_folders(session, account=account, listed=listed)
+
+
+def _next(going: Going, done: set[int]) -> int | None:
+    """The folder that comes next, or None at the end; asked anew each time, for somebody may add one meanwhile."""
+    with db.reading() as session:
+        left = [folder for folder in _active(session, going.account_id) if folder.id not in done]
+    left.sort(key=lambda folder: (folder.path != "INBOX", bool(folder.trouble), folder.path.casefold()))
+    return left[0].id if left else None
+
+
+def _active(session: Session, account_id: int) -> list[Folder]:
+    query = select(Folder).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
+    return list(session.scalars(query.order_by(Folder.path)))
+
+
+def _read(going: Going, folder_id: int) -> None:
+    """Follow one folder; its own trouble is noted, everything else ends the run."""
+    try:
+        passes.follow(going, folder_id)
+    except FolderTrouble as trouble:
+        _note_trouble(going, folder_id, str(trouble))
+    except MailError as error:
+        if error.category not in _NOT_OF_THE_FOLDER:
+            _note_trouble(going, folder_id, error.message)
+        if not isinstance(error, Refused) or error.category in _NOT_OF_THE_FOLDER:
+            raise
+
+
+def _note_trouble(going: Going, folder_id: int, sentence: str) -> None:
+    with going.writing() as session:
+        folder = session.get(Folder, folder_id)
+        if folder is not None:
+            folder.trouble, folder.is_complete, folder.synced_at = sentence, False, db.now()
+
+
+def _judged(going: Going) -> Ending:
+    """Complete if every folder that is wanted is."""
+    with db.reading() as session:
+        incomplete = [folder for folder in _active(session, going.account_id) if not folder.is_complete]
+    if not incomplete:
+        return Ending(RunOutcome.COMPLETE)
+    first = incomplete[0]
+    said = f"{first.name}: {first.trouble}"
+    if len(incomplete) > 1:
+        said = t("{n} folders are not complete.", n=len(incomplete)) + " " + said
+    return Ending(RunOutcome.PARTIAL, said)
+
+
+def _end(going: Going, ending: Ending) -> None:
+    """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written."""
+    with db.transaction() as session:
+        leases.beat(session, going.held, seconds=LEASE_SECONDS)
+        run, account = session.get(SyncRun, going.run_id), _account(session, going.account_id)
+        if run is not None and account is not None:
+            finish_run(session, run, account, ending)
+        leases.release(session, going.held)
