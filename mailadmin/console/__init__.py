@@ -1,0 +1,1 @@
+"""Pages that look across domains: the overview, the lists, the account page."""

@@ -1,0 +1,65 @@
+"""What the frame around every page shows: who is signed in, counts, mailboxes, and whether background work goes on."""
+
+from typing import Any
+
+from flask import g, request
+from flask_login import current_user
+from sqlalchemy import func, select
+
+from mailadmin import db, web
+from mailadmin.access.service import visible_accounts
+from mailadmin.accounts.models import Account
+from mailadmin.console import queries
+from mailadmin.organisation import service as organisation
+from mailadmin.permissions import Permission, allows
+from mailadmin.providers.models import Provider
+from mailadmin.text import t
+
+MAILBOXES = 8
+THEMES = {"light", "dark"}
+
+
+def context() -> dict[str, Any]:
+    """The frame's values for a template; a partial for htmx and an error page have no frame and cost no query."""
+    theme = request.cookies.get("theme", "")
+    values: dict[str, Any] = {"theme": theme if theme in THEMES else "", "me": None, "organisation": ""}
+    if g.get("has_failed") or (web.is_htmx() and not g.get("is_whole")):
+        return values
+    values["organisation"] = organisation.name(db.session())
+    if current_user.is_authenticated:
+        values |= _signed_in()
+    return values
+
+
+def _signed_in() -> dict[str, Any]:
+    person, session = current_user.person, db.session()
+    mailboxes = visible_accounts(person).where(Account.is_set_up).order_by(Account.address).limit(MAILBOXES)
+    values: dict[str, Any] = {
+        "me": {
+            "name": person.name,
+            "email": person.email,
+            "role_word": person.role.capitalize(),
+            "initials": person.initials,
+        },
+        "mailboxes": [(a.id, a.address, None) for a in session.scalars(mailboxes).unique()],
+    }
+    if allows(person.role, Permission.SEE_CONSOLE):
+        counted = queries.tallies(session)
+        values["counts"] = {
+            "accounts": counted["all"],
+            "attention": counted["attention"],
+            "providers": session.scalar(select(func.count(Provider.id))),
+        }
+        values["vitals"] = _vitals(queries.vitals(session))
+    return values
+
+
+def _vitals(pulse: queries.Vitals) -> dict[str, str]:
+    if pulse.waiting is None:
+        waiting = t("queue unreachable")
+    else:
+        waiting = t("queue {n}", n=web.num(pulse.waiting)) if pulse.waiting else t("queue empty")
+    if not pulse.runners:
+        return {"tone": "bad", "text": t("no runner, {waiting}", waiting=waiting)}
+    runners = t("1 runner") if pulse.runners == 1 else t("{n} runners", n=pulse.runners)
+    return {"tone": pulse.tone, "text": f"{runners}, {waiting}"}

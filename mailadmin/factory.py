@@ -1,0 +1,65 @@
+"""The web process: a Flask application put together from the blueprints."""
+
+from typing import Any
+
+from flask import Flask
+from flask_login import LoginManager
+from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from mailadmin import boot, web
+from mailadmin.config import ROOT, Settings
+from mailadmin.connections import routes as connections
+from mailadmin.console import frame
+from mailadmin.console import routes as console
+from mailadmin.mailbox import routes as mailbox
+from mailadmin.people import routes as people
+from mailadmin.providers import routes as providers
+from mailadmin.sync import routes as sync
+from mailadmin.wizard import routes as wizard
+
+YEAR_SECONDS = 365 * 24 * 3600
+REQUEST_BYTES = 1_000_000
+
+
+def create_app(settings: Settings) -> Flask:
+    """The console as a WSGI application, for the installation that `settings` describe."""
+    boot.start(settings)
+    app = Flask("mailadmin", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "mailadmin/static"))
+    app.config.update(_configuration(settings))
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    if settings.proxies:
+        n = settings.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n)  # type: ignore[method-assign]
+    CSRFProtect(app)
+    web.limiter.init_app(app)
+    logins = LoginManager(app)
+    logins.session_protection = None  # Sessions are rows, see people.service.
+    logins.user_loader(people.load_signed_in)
+    web.furnish(app)
+    for module in (people, providers, connections, sync, mailbox, wizard, console):
+        app.register_blueprint(module.bp)
+    app.context_processor(frame.context)
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    secure = settings.secure_cookies
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "WTF_CSRF_TIME_LIMIT": None,  # the token lives as long as the session
+        "MAX_CONTENT_LENGTH": REQUEST_BYTES,
+        "MAX_FORM_MEMORY_SIZE": REQUEST_BYTES,
+        "SEND_FILE_MAX_AGE_DEFAULT": YEAR_SECONDS,
+        "RATELIMIT_STORAGE_URI": _limits_url(settings.redis_url),
+        "RATELIMIT_STORAGE_OPTIONS": {} if settings.redis_tls_verify else {"ssl_cert_reqs": "none"},
+    }
+
+
+def _limits_url(redis_url: str) -> str:
+    """The queue's address as `limits` writes it."""
+    return f"redis+{redis_url}" if redis_url.startswith("unix:") else redis_url
