@@ -1,0 +1,151 @@
+"""What happens by itself, and how often: due syncs, lost jobs, deletions, and sweeping up.
+
+Every runner has a clock, but only the one with the lease "clock" ticks. A step asks the database what is due, commits,
+and rings; so a tick may run twice, and what the queue lost is rung for again.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from mailadmin import db, leases, queue
+from mailadmin.accounts.models import Account
+from mailadmin.connections import service as connections
+from mailadmin.connections.models import Check
+from mailadmin.people import service as people
+from mailadmin.sync import service as sync
+
+LEASE_SECONDS = 20.0
+CHECK_PATIENCE = timedelta(seconds=5)
+SWEEP_SECONDS = 3600.0
+log = logging.getLogger(__name__)
+
+
+class Clock:
+    """The clock of one runner."""
+
+    def __init__(self) -> None:
+        self._lease: leases.Held | None = None
+        self._failing: set[str] = set()
+        self._queue_is_away = False
+        self._next_sweep = 0.0
+        self._is_new = True
+
+    def tick(self) -> bool:
+        """Do what is due and say True, if this clock leads. Raises SQLAlchemyError while the database is away."""
+        if not self._leads():
+            return False
+        if self._queue_answers():
+            for step in (set_up_accounts, start_due_syncs, find_lost_syncs, find_waiting_checks):
+                self._do(step)
+            self._do(go_on_deleting, again=self._is_new)
+            self._is_new = False
+        if time.monotonic() >= self._next_sweep:
+            self._do(sweep)
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        return True
+
+    def end(self) -> None:
+        """Let another clock lead at once."""
+        if self._lease is not None:
+            with db.transaction() as session:
+                leases.release(session, self._lease)
+
+    def _leads(self) -> bool:
+        try:
+            with db.transaction() as session:
+                if self._lease is not None:
+                    leases.beat(session, self._lease, seconds=LEASE_SECONDS)
+                else:
+                    self._lease = leases.take(session, "clock", seconds=LEASE_SECONDS)
+        except leases.LeaseLost:
+            self._lease = None
+        return self._lease is not None
+
+    def _queue_answers(self) -> bool:
+        """Whether the queue can be rung; what is due stays due until it can."""
+        is_away = queue.waiting() is None
+        if is_away != self._queue_is_away:
+            log.warning("The queue is away; what is due waits for it." if is_away else "The queue is back.")
+        self._queue_is_away = is_away
+        return not is_away
+
+    def _do(self, step: Callable[..., None], **values: bool) -> None:
+        """One step. When it fails the others go on, and the log says so once."""
+        name = step.__name__.replace("_", " ")
+        try:
+            step(**values)
+        except (OperationalError, InterfaceError):
+            raise  # The database is away, which stops all steps; the runner knows what to say.
+        except Exception:
+            if name not in self._failing:
+                log.exception("The clock could not %s; it tries again at every tick.", name)
+            self._failing.add(name)
+        else:
+            if name in self._failing:
+                log.warning("The clock can %s again.", name)
+            self._failing.discard(name)
+
+
+def set_up_accounts() -> None:
+    """Finish the set-up of imported accounts whose test has passed."""
+    with db.transaction() as session:
+        sync.set_up_waiting(session)
+
+
+def start_due_syncs() -> None:
+    """Have every account synced whose time has come."""
+    with db.transaction() as session:
+        due = sync.request_due_runs(session)
+    for run_id in due:
+        queue.ring("sync", run_id)
+
+
+def find_lost_syncs() -> None:
+    """Ring again for runs that nobody works on."""
+    with db.transaction() as session:
+        lost = sync.lost_runs(session)
+    for run in lost:
+        # A run that was begun has a job that seems alive to the queue; one that was not may still wait in it.
+        queue.ring("sync", run.id, again=run.started_at is not None)
+
+
+def find_waiting_checks() -> None:
+    """Ring for checks that nobody took, or whose job died."""
+    moment = db.now()
+    lost_at = moment - timedelta(seconds=connections.LOST_SECONDS)
+    with db.reading() as session:
+        waiting = session.scalar(
+            select(Check.id)
+            .where(
+                Check.finished_at.is_(None),
+                or_(
+                    Check.started_at.is_(None) & (Check.requested_at < moment - CHECK_PATIENCE),
+                    Check.started_at < lost_at,
+                ),
+            )
+            .limit(1)
+        )
+    rung = queue.waiting()
+    if waiting is not None and rung is not None and not rung[queue.Line.INTERACTIVE]:
+        queue.ring("check")
+
+
+def go_on_deleting(*, again: bool) -> None:
+    """Ring for accounts that are being deleted; `again` when whoever did it before may have been killed."""
+    with db.reading() as session:
+        doomed = session.scalars(select(Account.id).where(Account.deleting_at.is_not(None)).limit(100)).all()
+    for account_id in doomed:
+        queue.ring("purge", account_id, again=again)
+
+
+def sweep() -> None:
+    """Delete what nobody needs any more: old runs, leases of former runners, sessions that ended long ago."""
+    with db.transaction() as session:
+        sync.forget_old_runs(session)
+        leases.forget(session, prefix="runner:", before=db.now() - timedelta(hours=1))
+        people.forget_old_sessions(session)
