@@ -1,0 +1,33 @@
+"""What Alembic runs for every migration; `mailadmin/schema.py` gives the connection."""
+
+import importlib
+
+import sqlalchemy as sa
+from alembic import context
+
+from mailadmin.db import Base, UTCDateTime
+
+for module in ("activity", "organisation", "people", "providers", "accounts", "connections", "sync"):
+    importlib.import_module(f"mailadmin.{module}.models")
+for module in ("leases", "sealed"):
+    importlib.import_module(f"mailadmin.{module}")
+
+
+def plain(kind: str, item: object, _context: object) -> str | bool:
+    """Write our column types as the plain ones below them: a migration imports nothing of the program."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, sa.Enum):
+        return f"sa.String(length={item.length})"
+    return False
+
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    compare_type=True,
+    render_item=plain,
+)
+context.run_migrations()
