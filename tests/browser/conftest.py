@@ -1,0 +1,115 @@
+"""Chromium, and a console as `mailadmin up` starts it, beside a real mail server."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.real import Installation
+from tests.servers.dovecot import Dovecot, a_message
+from tests.servers.smtp import Sink
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
+AXE_OPTIONS = {"rules": {"target-size": {"enabled": True}}}
+# Said by Chromium about the fallback for browsers that do not know commands, and about answers that we expect.
+HARMLESS = ("popovertarget", "the server responded with a status of 4")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures go: SCREENSHOTS, or a temporary folder."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mail_server() -> Iterator[Dovecot]:
+    """A Dovecot in which Wim has a thousand messages in his inbox, some in other folders, and a calendar."""
+    with Dovecot() as server:
+        start = datetime.now(UTC) - timedelta(days=60)
+        messages = [(a_message(n, subject=f"Lamp {n}"), start + timedelta(hours=n)) for n in range(1, 1001)]
+        server.deliver(messages)
+        server.deliver([a_message(n, subject=f"Sent lamp {n}") for n in range(1, 41)], folder="Sent", flags="S")
+        server.deliver([a_message(1, subject="Buy now")], folder="Junk")
+        server.create("Calendar")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def smtp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
+    """An SMTP server with implicit TLS that knows Wim."""
+    sink = Sink(tmp_path_factory.mktemp("smtp"), "implicit").start()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture(scope="module")
+def console(
+    tmp_path_factory: pytest.TempPathFactory, mail_server: Dovecot, smtp_server: Sink
+) -> Iterator[Installation]:
+    """`mailadmin up` on an empty data folder, allowed to reach the mail servers of this machine."""
+    folder = tmp_path_factory.mktemp("console")
+    authorities = folder / "authorities.pem"
+    authorities.write_bytes(mail_server.ca_file.read_bytes() + smtp_server.ca_file.read_bytes())
+    installation = Installation(folder)
+    installation.start(MAILADMIN_ALLOWED_NETWORKS="127.0.0.0/8", MAILADMIN_CA_FILE=str(authorities))
+    yield installation
+    installation.stop()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A new page; what the browser complains about fails the test at its end."""
+    return context.new_page()
+
+
+@pytest.fixture
+def context(chromium: Browser, console: Installation) -> Iterator[BrowserContext]:
+    """A browser without cookies; whatever its pages write to the console fails the test at its end."""
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}", viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(15_000)
+    said: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not any(words in message.text for words in HARMLESS):
+            said.append(message.text)
+
+    context.on("console", hear)
+    context.on("weberror", lambda error: said.append(str(error.error)))
+    yield context
+    context.close()
+    assert said == []
+
+
+def axe(page: Page) -> list[str]:
+    """The serious and critical findings of axe-core on the page as it is."""
+    page.evaluate(AXE)
+    found = page.evaluate("options => axe.run(document, options)", AXE_OPTIONS)
+    return [
+        f"{v['id']}: {v['nodes'][0]['html'][:200]}"
+        for v in found["violations"]
+        if v["impact"] in {"serious", "critical"}
+    ]

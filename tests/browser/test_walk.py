@@ -1,0 +1,212 @@
+"""A new administrator's way, from the set-up link to the synced messages, in a real browser against real servers."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import axe
+from tests.factories import PASSWORD
+from tests.real import Installation, eventually
+from tests.servers.dovecot import Dovecot, a_message
+from tests.servers.smtp import Sink
+
+pytestmark = pytest.mark.browser
+
+ADDRESS, WORD = "wim@example.org", "password"
+PAGES = {
+    "overview": "/",
+    "accounts": "/accounts",
+    "account": "/accounts/1",
+    "connection": "/accounts/1/connection",
+    "folders": "/accounts/1/folders",
+    "settings": "/accounts/1/settings",
+    "account-delete": "/accounts/1/delete",
+    "account-new": "/accounts/new",
+    "providers": "/providers",
+    "provider": "/providers/1",
+    "provider-new": "/providers/new",
+    "provider-in-use": "/providers/1/delete",
+    "mailbox": "/mailbox/1",
+    "not-found": "/nowhere",
+}
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("E-mail address").fill("ada@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
+
+
+def test_01_set_up_link_makes_the_first_administrator(page: Page, console: Installation, screenshots: Path) -> None:
+    link = re.search(r"/setup\?code=\S+", console.said())
+    assert link
+    page.goto(link[0])
+    page.get_by_label("Organisation").fill("Example Ltd")
+    page.get_by_label("Your name").fill("Ada Lindqvist")
+    page.get_by_label("Your e-mail address").fill("ada@example.com")
+    page.get_by_label("Password").fill("short")
+    page.get_by_role("button", name="Create administrator").click()
+    expect(page.get_by_role("alert")).to_contain_text("Please correct 1 field")
+    assert axe(page) == []
+    page.screenshot(path=screenshots / "setup.png", full_page=True)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create administrator").click()
+    expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
+    page.screenshot(path=screenshots / "first-steps.png", full_page=True)
+
+
+def test_02_a_provider_by_hand(page: Page, mail_server: Dovecot, smtp_server: Sink, screenshots: Path) -> None:
+    sign_in(page)
+    page.get_by_role("link", name="Add a provider").click()
+    page.get_by_role("textbox", name="Name", exact=True).fill("Harbour Mail")
+    page.get_by_role("textbox", name="Domains").fill("example.org")
+    page.get_by_label("IMAP server").fill("local host")
+    page.get_by_label("IMAP port").fill(str(mail_server.ports["imaps"]))
+    page.get_by_label("SMTP server").fill("localhost")
+    page.get_by_label("SMTP port").fill(str(smtp_server.port))
+    page.get_by_role("button", name="Save provider").click()
+    expect(page.get_by_role("alert")).to_contain_text("Please correct 1 field")
+    expect(page.get_by_role("textbox", name="Domains")).to_have_value("example.org")
+    page.screenshot(path=screenshots / "provider-error.png", full_page=True)
+    page.get_by_label("IMAP server").fill("localhost")
+    page.get_by_role("button", name="Save provider").click()
+    expect(page.get_by_role("link", name="Harbour Mail")).to_be_visible()
+
+
+def test_03_a_wrong_password_is_diagnosed_and_repaired_in_place(page: Page, screenshots: Path) -> None:
+    sign_in(page)
+    page.goto("/accounts")
+    page.get_by_role("link", name="New account").first.click()
+    page.get_by_label("E-mail address").fill(ADDRESS)
+    page.get_by_label("Account name").fill("Wim")
+    page.get_by_label("Sender name").fill("Wim at Example")
+    page.get_by_label("Password", exact=True).fill("wrong")
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("Sign in as wim@example.org").first).to_be_visible()
+    expect(page.get_by_text("The server refused the password").first).to_be_visible()
+    expect(page.locator(".said").first).to_contain_text("AUTHENTICATIONFAILED")
+    assert axe(page) == []
+    page.screenshot(path=screenshots / "check-failed.png", full_page=True)
+    page.get_by_role("link", name="Change the password").first.click()
+    expect(page.get_by_label("Password", exact=True)).to_have_value("")
+    page.get_by_label("Password", exact=True).fill(WORD)
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("Everything works")).to_be_visible()
+    assert page.locator("[hx-trigger='every 1s']").count() == 0
+    page.screenshot(path=screenshots / "check-passed.png", full_page=True)
+    page.get_by_role("link", name="Continue").click()
+
+
+def test_04_folders_and_window_are_chosen_and_the_sync_runs(page: Page, screenshots: Path) -> None:
+    sign_in(page)
+    page.goto("/accounts/1/folders")
+    inbox, junk = page.get_by_label("Sync INBOX"), page.get_by_label("Sync Junk")
+    expect(inbox).to_be_checked()
+    expect(junk).not_to_be_checked()
+    expect(page.get_by_label("Calendar cannot be synced")).to_be_disabled()
+    assert axe(page) == []
+    page.screenshot(path=screenshots / "set-up-folders.png", full_page=True)
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_label("Everything").check()
+    page.screenshot(path=screenshots / "set-up-window.png", full_page=True)
+    page.get_by_role("button", name=re.compile("start the sync")).click()
+    expect(page.get_by_role("heading", level=1, name=ADDRESS)).to_be_visible()
+    page.screenshot(path=screenshots / "sync-running.png", full_page=True)
+
+    def is_stored() -> bool:
+        page.goto("/accounts")
+        row = page.get_by_role("row").filter(has_text=ADDRESS).inner_text()
+        return "Connected" in row and "1,040" in row
+
+    assert eventually(is_stored)
+
+
+def test_05_messages_are_listed_newest_first_and_found(page: Page, screenshots: Path) -> None:
+    sign_in(page)
+    page.goto("/mailbox/1")
+    listed = page.locator(".msgs li")
+    expect(listed).to_have_count(50)
+    page.get_by_role("link", name="INBOX").click()
+    expect(listed.first).to_contain_text("Lamp 1000")
+    page.get_by_role("link", name="Next").click()
+    expect(listed.first).to_contain_text("Lamp 950")
+    page.get_by_role("searchbox").fill("Lamp 77")
+    page.get_by_role("searchbox").press("Enter")
+    expect(listed).to_have_count(19)  # 77, 177 … 977 and 770 … 779
+    page.screenshot(path=screenshots / "mailbox-search.png", full_page=True)
+
+
+def test_06_new_mail_comes_with_sync_now(page: Page, mail_server: Dovecot) -> None:
+    sign_in(page)
+    mail_server.append(a_message(2001, subject="Fresh lamp"))
+    page.goto("/accounts/1")
+    page.get_by_role("button", name="Sync now").click()
+    expect(page.locator("dialog.toast")).to_be_visible()
+
+    def has_come() -> bool:
+        page.goto("/mailbox/1?q=Fresh")
+        return page.locator(".msgs li").count() == 1
+
+    assert eventually(has_come)
+
+
+def test_07_a_provider_in_use_cannot_be_deleted(page: Page) -> None:
+    sign_in(page)
+    page.goto("/providers/1")
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Harbour Mail is still in use")
+    expect(dialog).to_contain_text(ADDRESS)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_08_every_page_is_accessible_and_fits(signed_in_page: Page, name: str, theme: str, screenshots: Path) -> None:
+    page = signed_in_page
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(PAGES[name])
+    assert axe(page) == []
+    page.screenshot(path=screenshots / f"{name}-{theme}.png", full_page=True)
+    page.set_viewport_size({"width": 360, "height": 780})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.screenshot(path=screenshots / f"{name}-{theme}-phone.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def signed_in_page(chromium, console: Installation):  # type: ignore[no-untyped-def]
+    """One page for the tour of all pages, signed in once: tries to sign in are counted."""
+    context: BrowserContext = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}")
+    page = context.new_page()
+    sign_in(page)
+    yield page
+    context.close()
+
+
+def test_09_the_way_works_without_javascript(chromium, console: Installation) -> None:  # type: ignore[no-untyped-def]
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}", java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page)
+    page.goto("/accounts/1/connection")
+    page.get_by_role("button", name="Test again").click()
+    expect(page.get_by_text("Everything works")).to_be_visible(timeout=20_000)
+    page.goto("/accounts?q=wim")
+    expect(page.get_by_role("link", name=ADDRESS).first).to_be_visible()
+    context.close()
+
+
+def test_10_an_account_is_deleted_after_its_address_was_typed(page: Page) -> None:
+    sign_in(page)
+    page.goto("/accounts/1/delete")
+    page.get_by_label(f"Type {ADDRESS} to confirm").fill("wim")
+    page.get_by_role("button", name="Delete account").click()
+    expect(page.locator(".error")).to_contain_text("Type it exactly")
+    page.get_by_label(f"Type {ADDRESS} to confirm").fill(ADDRESS)
+    page.get_by_role("button", name="Delete account").click()
+    expect(page.get_by_role("heading", name="No accounts yet")).to_be_visible()
