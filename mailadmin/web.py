@@ -16,12 +16,16 @@ from flask_limiter.util import get_remote_address
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import IntegerConverter
+from werkzeug.urls import iri_to_uri
 from werkzeug.wrappers import Response as BaseResponse
 
 from mailadmin import db
 from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import MailError
+from mailadmin.mail.scrub import visible
 from mailadmin.permissions import Actor, Permission, allows
 from mailadmin.text import t
 
@@ -33,6 +37,7 @@ Answer = BaseResponse | str | tuple[str, int]
 View = TypeVar("View", bound=Callable[..., Any])
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+LARGEST_ID = 2**31 - 1  # of a row, as PostgreSQL has them
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
@@ -114,6 +119,8 @@ def is_htmx() -> bool:
 def page(full: str, partial: str | None = None, status: int = 200, **context: Any) -> Answer:
     """The page `full`, or for htmx its piece `partial`, with `status`."""
     template = partial if partial and is_htmx() else full
+    # By its name, see CONVENTIONS: htmx may ask for a whole page too, and then the frame around it needs its values.
+    g.is_whole = not template.rpartition("/")[2].startswith("_")
     return render_template(template, **context), status
 
 
@@ -128,7 +135,7 @@ def go(address: str) -> BaseResponse:
     """The way to `address`: 303, or HX-Redirect for htmx."""
     # A 303 would be followed by fetch and swapped into the form; HX-Redirect makes the browser go.
     if is_htmx():
-        return Response(status=204, headers={"HX-Redirect": address})
+        return Response(status=204, headers={"HX-Redirect": iri_to_uri(address)})
     return redirect(address, 303)
 
 
@@ -208,8 +215,15 @@ def _on_database(error: OperationalError) -> Answer:
     return error_answer(503)
 
 
+def _on_gone(error: Exception) -> Answer:
+    # Two administrators at once: what this one wants to change was deleted since the page was asked for.
+    log.warning("%s: %s", number(), type(error).__name__)
+    db.session.rollback()
+    return error_answer(409, t("Somebody else changed or deleted this a moment ago. Load the page again."))
+
+
 def _on_anything(error: Exception) -> Answer:
-    log.exception("%s: %s %s", number(), request.method, request.path)
+    log.exception("%s: %s %s", number(), request.method, visible(request.path))
     db.session.rollback()
     return error_answer(500)
 
@@ -288,6 +302,13 @@ def size(value: int) -> str:
     raise AssertionError
 
 
+class _IdConverter(IntegerConverter):
+    """The number of a row in an address; a larger one than any row has is an address that does not exist."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max": LARGEST_ID, **kwargs})
+
+
 def _open_session() -> None:
     if request.endpoint != "static":
         db.session(reading=request.method in SAFE_METHODS)
@@ -299,6 +320,7 @@ def _close_session(_error: BaseException | None = None) -> None:
 
 def furnish(app: Flask) -> None:
     """Give `app` the guard, the session, error pages, headers and the words of every template."""
+    app.url_map.converters["int"] = _IdConverter
     app.register_blueprint(bp)
     public(app.view_functions["static"])
     app.before_request(_open_session)
@@ -310,6 +332,8 @@ def furnish(app: Flask) -> None:
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(OperationalError, _on_database)
+    for gone in (ObjectDeletedError, StaleDataError):
+        app.register_error_handler(gone, _on_gone)
     app.register_error_handler(Exception, _on_anything)
     app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity)
     app.jinja_env.filters.update(

@@ -4,9 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
-from mailadmin import queue, web
+from mailadmin import db, queue, web
 from mailadmin.people.models import Person
+from tests.accounts.factories import an_account
+from tests.conftest import both_databases
 from tests.factories import PASSWORD
 from tests.pages import Browser
 
@@ -119,3 +123,58 @@ def test_sizes_are_short(value: int, words: str) -> None:
 @pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil.example", "", "/a\nb"])
 def test_only_paths_of_this_console_are_local(address: str) -> None:
     assert not web.is_local(address)
+
+
+@both_databases
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**20])
+@pytest.mark.parametrize("path", ["/accounts/{}", "/accounts/{}/settings", "/mailbox/{}", "/providers/{}/delete"])
+def test_the_id_of_no_row_is_an_address_that_does_not_exist(ada_at: Browser, path: str, number: int) -> None:
+    assert ada_at.get(path.format(number)).status == 404
+
+
+@both_databases
+@pytest.mark.parametrize(
+    "query", ["page=1" + 30 * "0", "page=-1", f"page={2**63 - 1}", f"provider={2**31}", f"provider={10**20}", "q=%00"]
+)
+def test_an_absurd_list_of_accounts_is_a_list(ada_at: Browser, query: str) -> None:
+    with db.transaction() as session:
+        an_account(session)
+    page = ada_at.get(f"/accounts?{query}")
+    assert page.status == 200
+    assert "billing@example.net" in page.words(page.one("main"))
+
+
+def test_a_search_for_very_many_words_is_answered(ada_at: Browser) -> None:
+    assert ada_at.get("/accounts?q=" + "+".join(["a"] * 1900)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/accounts?q=billing", "/mailbox/{}", "/accounts/{}", "/providers"])
+def test_htmx_may_ask_for_a_whole_page(ada_at: Browser, path: str) -> None:
+    with db.transaction() as session:
+        account = an_account(session)
+    page = ada_at.get(path.format(account.id), htmx=True)
+    assert page.status == 200
+    assert "Ada Lindqvist" in page.words()
+
+
+def test_htmx_is_sent_to_addresses_that_a_header_cannot_hold(browser: Browser, ada: Person) -> None:
+    fields = {"email": ada.email, "password": PASSWORD}
+    page = browser.post("/sign-in?next=/accounts%3Fq%3D%E2%82%AC", fields, htmx=True)
+    assert page.headers["HX-Redirect"] == "/accounts?q=%E2%82%AC"
+
+
+@pytest.mark.parametrize("error", [StaleDataError("x"), ObjectDeletedError])
+def test_what_somebody_else_deleted_meanwhile_is_no_crash(app: Flask, error: type[Exception] | Exception) -> None:
+    def gone() -> str:
+        raise error if isinstance(error, StaleDataError) else ObjectDeletedError(instance_state(Person()))
+
+    app.add_url_rule("/gone", "gone", web.public(gone))
+    page = Browser(app).get("/gone")
+    assert page.status == 409
+    assert "deleted this a moment ago" in page.words()
+
+
+def test_a_path_forges_no_line_in_the_log(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    app.add_url_rule("/broken/<path:x>", "broken", web.public(lambda x: 1 / 0))
+    Browser(app).get("/broken/a%0AERROR%20forged")
+    assert "\nERROR forged" not in caplog.text

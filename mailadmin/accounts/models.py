@@ -97,6 +97,7 @@ class Account(Base):
     synced_at: Mapped[datetime | None]  # end of the last complete run
     stored: Mapped[int] = mapped_column(default=0)  # messages in the active folders, written by sync
     running_since: Mapped[datetime | None]  # written by sync
+    incomplete: Mapped[str] = mapped_column(Text, default="")  # why less is stored than wanted; written by sync
 
     health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW, index=True)
     health_category: Mapped[Category | None] = mapped_column(words(Category))

@@ -15,7 +15,7 @@ def record(session: Session, actor: Actor, what: str, *, detail: str = "", accou
         Activity(
             person_id=actor.person_id,
             person_name=actor.name,
-            from_address=actor.address,
+            from_address=actor.address[:60],  # what a proxy says
             what=what[:300],
             detail=detail,
             account_id=account_id,

@@ -113,6 +113,8 @@ def _begin(session: Session, check: Check, moment: datetime) -> Task | None:
     account = check.account
     check.started_at, check.stages, check.account_version = moment, [], account.version
     try:
+        if account.deleting_at is not None:  # Its password goes nowhere any more.
+            raise RuleBroken(t("The account was deleted before its test began."))
         return Task(accounts.legs(session, account), check.id, moment)
     except RuleBroken as broken:
         result = Result(Task({}, check.id, moment))

@@ -20,6 +20,8 @@ _METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::2
 _ZERO = ipaddress.IPv4Network("0.0.0.0/8")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # All that IANA gives out; Python also calls the rest global.
 
 
 def check_host(text: str) -> str:
@@ -92,7 +94,7 @@ def judge(address: IP, port: int, rules: Rules) -> None:
         )
     if any(ip.version == network.version and ip in network for ip in {real, address} for network in rules.networks):
         return
-    if not real.is_global:
+    if not real.is_global or (real.version == 6 and real not in _UNICAST):
         raise MailError(
             Category.POLICY,
             f"{address} is not a public address, and its network is not allowed here. "
@@ -109,7 +111,8 @@ def judge(address: IP, port: int, rules: Rules) -> None:
 def unwrapped(address: IP) -> IP:
     """Return the IPv4 address that an IPv6 `address` leads to, or `address` itself.
 
-    Forms: mapped and compatible (RFC 4291 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052), Teredo (RFC 4380).
+    Forms: mapped and compatible (RFC 4291 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052), translated (RFC 7915 and 2765),
+    Teredo (RFC 4380).
     """
     if isinstance(address, IPv4Address):
         return address
@@ -117,7 +120,8 @@ def unwrapped(address: IP) -> IP:
     if inside is not None:
         return inside
     is_compatible = address in _COMPATIBLE and int(address) > 0xFFFF
-    return IPv4Address(int(address) & 0xFFFFFFFF) if is_compatible or address in _NAT64 else address
+    leads_on = is_compatible or address in _NAT64 or address in _TRANSLATED
+    return IPv4Address(int(address) & 0xFFFFFFFF) if leads_on else address
 
 
 def _never(address: IP) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from mailadmin import db, web
 from mailadmin.activity import service as activity
 from mailadmin.errors import RuleBroken
+from mailadmin.form import printable
 from mailadmin.organisation import service as organisation
 from mailadmin.people import service
 from mailadmin.people.forms import SetupForm, SignInForm
@@ -102,7 +103,12 @@ def _setup_closed() -> Answer:
 
 
 def _typed_address() -> str:
-    return f"typed:{request.form.get('email', '').strip().lower()[:254]}"
+    # As the service reads it: another spelling of an address must not open five more tries.
+    typed = printable(request.form.get("email", "")) or ""
+    try:
+        return f"typed:{service.checked_email(typed)}"
+    except RuleBroken:
+        return f"typed:{typed.strip().lower()[:254]}"
 
 
 def _has_failed(answer: Response) -> bool:

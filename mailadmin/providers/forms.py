@@ -56,7 +56,7 @@ class ProviderForm(VersionedForm):
         return not self.errors
 
     def validate_domains(self, field: TextAreaField) -> None:
-        for text in self._domains():
+        for text in self._domains()[: service.DOMAINS]:
             try:
                 service.normalised_domain(text)
             except RuleBroken as broken:

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 NAME_LENGTH = 120
+DOMAINS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,8 @@ def _checked_name(session: Session, text: str, provider: Provider | None) -> str
 
 
 def _checked_domains(session: Session, typed: Sequence[str], provider: Provider | None) -> list[str]:
+    if len(typed) > DOMAINS:
+        raise RuleBroken(t("A provider has at most {n} domains.", n=f"{DOMAINS:,}"), field="domains")
     domains = sorted({normalised_domain(text) for text in typed if text.strip()})
     query = select(ProviderDomain.domain, Provider).join(Provider).where(ProviderDomain.domain.in_(domains))
     for domain, other in session.execute(query):
@@ -183,11 +186,18 @@ def _checked_domains(session: Session, typed: Sequence[str], provider: Provider 
 
 
 def _exposes_passwords(provider: Provider, incoming: Server, outgoing: Server | None) -> bool:
-    """Whether a server has a new host, or is without encryption now and was not before."""
-    hosts = {row.host for row in provider.servers}
+    """Whether a server has a new host, or is without encryption now and was not before.
+
+    The host for the other direction is a new one too: accounts may have a password of their own for sending.
+    """
     was_encrypted = all(row.tls_mode is not TLSMode.NONE for row in provider.servers)
-    servers = [server for server in (incoming, outgoing) if server is not None]
-    return any(s.host not in hosts or (was_encrypted and s.tls_mode is TLSMode.NONE) for s in servers)
+    for direction, server in ((Direction.INCOMING, incoming), (Direction.OUTGOING, outgoing)):
+        if server is None:
+            continue
+        known = provider.server(direction) or provider.server(Direction.INCOMING)
+        if known is None or known.host != server.host or (was_encrypted and server.tls_mode is TLSMode.NONE):
+            return True
+    return False
 
 
 def _take_domains(provider: Provider, domains: Sequence[str]) -> None:

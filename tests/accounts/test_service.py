@@ -282,3 +282,9 @@ def test_account_without_a_server_for_sending_only_receives(session: Session) ->
     account = an_account(session, incoming=imap())
     assert set(service.legs(session, account)) == {Direction.INCOMING}
     assert dataclasses.is_dataclass(service.Leg)
+
+
+def test_a_very_long_address_is_refused_before_it_costs_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("mailadmin.accounts.wishes.validate_email")
+    with pytest.raises(RuleBroken, match="at most 254"):
+        service.check_address("a" * 900_000 + "@example.com")

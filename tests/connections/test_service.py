@@ -173,3 +173,12 @@ def test_asking_for_a_test_is_recorded(check: Check) -> None:
         entry = session.scalars(select(Activity).order_by(Activity.id.desc())).first()
         assert entry
         assert (entry.person_name, entry.what) == (SYSTEM.name, "tested the connection of wim@example.org")
+
+
+def test_a_test_of_a_deleted_account_ends_without_its_password(account: Account, check: Check) -> None:
+    with db.transaction() as session:
+        accounts.request_deletion(session, accounts.get(session, account.id), actor=SYSTEM)
+    with db.transaction() as session:
+        assert service.claim_due(session) == []
+    with db.reading() as session:
+        assert service.get(session, check.id).outcome is CheckOutcome.FAILED

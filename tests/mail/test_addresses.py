@@ -25,6 +25,7 @@ NEVER = [
     "fd00:ec2::254",
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
+    "::ffff:0:a9fe:a9fe",
     "2002:a9fe:a9fe::1",
 ]
 NOT_PUBLIC = [
@@ -41,6 +42,10 @@ NOT_PUBLIC = [
     "::ffff:127.0.0.1",
     "::7f00:1",
     "64:ff9b::a00:1",
+    "64:ff9b:1::a00:1",
+    "::ffff:0:7f00:1",
+    "fec0::1",
+    "4000::1",
     "2002:0a00:0001::1",
 ]
 EVERYTHING = Rules(networks=(ip_network("0.0.0.0/0"), ip_network("::/0")))

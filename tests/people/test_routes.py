@@ -154,6 +154,13 @@ def test_too_many_tries_have_to_wait(browser: Browser, ada: Person) -> None:
     assert tries[-1].value("email") == ada.email
 
 
+@pytest.mark.parametrize("email", ["ada\x01@example.com", "ADA@EXAMPLE\u3002com", " ada@example.com"])
+def test_other_spellings_of_an_address_give_no_more_tries(browser: Browser, ada: Person, email: str) -> None:
+    for _ in range(5):
+        browser.sign_in(ada.email, "wrong password")
+    assert browser.sign_in(email, PASSWORD).status == 429
+
+
 def test_tries_from_one_network_address_have_to_wait_too(browser: Browser, ada: Person) -> None:
     tries = [browser.sign_in(f"ada{n}@example.com", "wrong password") for n in range(21)]
     assert [page.status for page in tries] == [422] * 20 + [429]

@@ -239,3 +239,12 @@ def test_two_set_ups_at_once_make_one_administrator(booted: Settings) -> None:
         assert sorted(pool.map(click, range(4))) == [False, False, False, True]
     with db.reading() as session:
         assert len(service.everyone(session)) == 1
+
+
+def test_a_very_long_address_is_refused_before_it_costs_time(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    validate = service.validate_email
+    monkeypatch.setattr(service, "validate_email", lambda text, **how: seen.append(text) or validate(text, **how))
+    with pytest.raises(RuleBroken):
+        service.checked_email("a" * 900_000 + "@example.com")
+    assert len(seen[0]) < 1000

@@ -122,3 +122,16 @@ def test_provider_in_use_cannot_be_deleted(session: Session) -> None:
     session.commit()
     with pytest.raises(NotFound):
         service.get(session, provider.id)
+
+
+def test_host_for_sending_is_a_new_one_for_receiving(session: Session) -> None:
+    provider = a_provider(session)
+    assert refused(session, provider, incoming=imap("smtp.example.net")).field == "is_same_company"
+    assert refused(session, provider, outgoing=smtp("imap.example.net")).field == "is_same_company"
+
+
+def test_very_many_domains_are_refused(session: Session) -> None:
+    domains = tuple(f"d{n}.example" for n in range(service.DOMAINS + 1))
+    with pytest.raises(RuleBroken, match="at most 1,000") as caught:
+        service.save(session, wish=a_provider_wish(domains=domains), actor=SYSTEM)
+    assert caught.value.field == "domains"
