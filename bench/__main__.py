@@ -1,8 +1,8 @@
 """`make bench`: how fast a mailbox is synced, beside mbsync (Debian's `isync`) in the same run on the same Dovecot.
 
-One JSON object per figure; `ratio_to_mbsync` is our speed divided by that of mbsync: more than 1 is faster.
-Seconds of whole processes, the start of Python included. The messages are small (200 bytes); mbsync reads them whole and does not
-flush them to the disk (FSync no), we read the fields that a list shows.
+One JSON object per figure; `ratio_to_mbsync` is our speed divided by that of mbsync: more than 1 is faster. Seconds are
+of whole processes, the start of Python included. The messages are small (200 bytes); mbsync reads them whole and does
+not flush them to the disk (FSync no), we read the fields that a list shows.
 """
 
 import argparse
