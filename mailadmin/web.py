@@ -337,5 +337,10 @@ def furnish(app: Flask) -> None:
     app.register_error_handler(Exception, _on_anything)
     app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity)
     app.jinja_env.filters.update(
-        ago=ago, exact=exact, num=num, size=size, iso=lambda moment: moment.isoformat(timespec="seconds")
+        ago=ago,
+        exact=exact,
+        num=num,
+        size=size,
+        visible=visible,
+        iso=lambda moment: moment.isoformat(timespec="seconds"),
     )

@@ -9,6 +9,8 @@ from rq.worker import SimpleWorker
 from mailadmin import queue
 from mailadmin.config import Settings
 
+proofs: list[object] = []
+
 
 def work_off(line: queue.Line) -> None:
     """Run what waits in `line`, in this process."""
@@ -51,6 +53,16 @@ def test_a_function_that_is_not_listed_does_not_run(booted: Settings, tmp_path) 
     work_off(queue.Line.SYNC)
     assert not proof.exists()
     assert Job.fetch(job.id, connection=queue.connection(), serializer=JSONSerializer).is_failed
+
+
+def test_a_callback_that_somebody_wrote_into_the_queue_does_not_run(booted: Settings) -> None:
+    queue.ring("purge", 999)
+    for when in ("success", "failure", "stopped"):
+        queue.connection().hset("rq:job:purge-999", f"{when}_callback_name", f"{__name__}.proofs.append")
+    work_off(queue.Line.BULK)
+    waiting = queue.waiting()
+    assert waiting
+    assert (waiting[queue.Line.BULK], proofs) == (0, [])
 
 
 def test_an_unknown_job_cannot_be_rung(booted: Settings) -> None:

@@ -6,13 +6,14 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mailadmin.cli import queue_server
 from mailadmin.cli.data_folder import DataFolder
 from tests.databases import free_port
-from tests.real import Installation, environment, eventually, run
+from tests.real import Installation, environment, eventually, processes, run
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,12 @@ def test_data_folder_is_for_its_owner_alone(up: Installation) -> None:
     assert up.folder.stat().st_mode & 0o777 == 0o700
     assert (up.folder / "secret_key").stat().st_mode & 0o777 == 0o600
     assert (up.folder / "mailadmin.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_crash_leaves_no_core_file_with_secrets(up: Installation) -> None:
+    for pid in (up.process.pid, *processes(f"MAILADMIN_DATA={up.folder}")):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits)
 
 
 def test_nothing_is_coloured_where_nobody_looks(up: Installation) -> None:
@@ -106,3 +113,11 @@ def test_interrupt_stops_everything(up: Installation) -> None:
     assert up.stop() == 0
     assert up.children() == {}
     assert "Traceback" not in up.said()
+
+
+def test_folder_that_holds_something_else_is_left_alone(tmp_path) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    refused = run("up", "--data", str(tmp_path))
+    assert refused.returncode == 1
+    assert "holds something else" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]

@@ -27,6 +27,10 @@ class DataFolder:
         """Have the folder, for its owner alone, and a secret key in it. Raises MailAdminError."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self.key.exists() and any(self.path.iterdir()) and not (self.path / "lock").exists():
+                raise MailAdminError(
+                    f"The folder {self.path} holds something else. Choose an empty one, or a new one, with --data."
+                )
             self.path.chmod(0o700)
         except OSError as error:
             raise MailAdminError(

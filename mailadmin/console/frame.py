@@ -60,6 +60,6 @@ def _vitals(pulse: queries.Vitals) -> dict[str, str]:
     else:
         waiting = t("queue {n}", n=web.num(pulse.waiting)) if pulse.waiting else t("queue empty")
     if not pulse.runners:
-        return {"tone": "bad", "text": t("no runner, {waiting}", waiting=waiting)}
+        return {"tone": "bad", "text": t("No runner, {waiting}", waiting=waiting)}
     runners = t("1 runner") if pulse.runners == 1 else t("{n} runners", n=pulse.runners)
     return {"tone": pulse.tone, "text": f"{runners}, {waiting}"}

@@ -25,7 +25,7 @@ from mailadmin.mail.imap_fetch import (
     read_flags,
     uid_set,
 )
-from mailadmin.mail.imap_folders import Listed, read_list, read_status
+from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_status
 from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session, quoted
 from mailadmin.mail.sasl import plain
 from mailadmin.mail.special_use import one_of_each
@@ -226,7 +226,7 @@ class Imap:
             state = FolderState(
                 uidvalidity=self._number("UIDVALIDITY") or 0,
                 uidnext=self._number("UIDNEXT"),
-                messages=self._number("EXISTS") or 0,
+                messages=min(self._number("EXISTS") or 0, MOST_MESSAGES),
                 modseq=self._number("HIGHESTMODSEQ"),
             )
         self._is_empty = state.messages == 0

@@ -6,12 +6,14 @@ from typing import Any
 
 from mailadmin.mail.charsets import decode
 from mailadmin.mail.imap_fetch import Record, messages_in
+from mailadmin.mail.scrub import visible
 from mailadmin.mail.special_use import last_part, not_mail, role_of
 from mailadmin.mail.types import Folder
 
 Parser = Callable[[list[Any]], Any]
 Decoder = Callable[[bytes], str]
 
+MOST_MESSAGES = 2**31 - 1  # in a folder; a server that says more than a database can count is not believed
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 _BROKEN_ANSWERS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
@@ -39,13 +41,14 @@ def read_list(data: Sequence[Record | None], parse: Parser, decode_name: Decoder
 
 
 def read_status(data: Sequence[Record | None], parse: Parser) -> dict[bytes, Mapping[bytes, int]]:
-    """Return the numbers of STATUS answers (RFC 3501 7.2.4) by raw name and upper-case item."""
+    """Return the numbers of STATUS answers (RFC 3501 7.2.4) by raw name and upper-case item, without absurd ones."""
     found: dict[bytes, Mapping[bytes, int]] = {}
     for records in messages_in(data):
         try:
             name, items = parse(records)[:2]
             pairs = zip(items[::2], items[1::2], strict=False)
-            found[_raw(name)] = {key.upper(): value for key, value in pairs if isinstance(value, int)}
+            counts = {key.upper(): value for key, value in pairs if isinstance(value, int)}
+            found[_raw(name)] = {key: value for key, value in counts.items() if 0 <= value <= MOST_MESSAGES}
         except _BROKEN_ANSWERS:
             continue
     return found
@@ -64,7 +67,8 @@ def _listed(attributes: Sequence[bytes], delimiter: bytes | None, name: object, 
     locked = ("" if role else not_mail(path, separator)) if selectable else "Holds other folders, not mail"
     if locked:
         role, source = None, ""
-    folder = Folder(path, last_part(path, separator), separator, selectable, role, source, locked)
+    # The path stays as it is, since it is sent back; the name is only read.
+    folder = Folder(path, visible(last_part(path, separator)), separator, selectable, role, source, locked)
     return Listed(raw, folder)
 
 

@@ -8,6 +8,7 @@ from wtforms.widgets import CheckboxInput
 
 from mailadmin.accounts.models import Window
 from mailadmin.form import Form
+from mailadmin.mail.scrub import visible
 from mailadmin.mail.types import Role
 from mailadmin.sync.folders import MAPPED, Seen
 from mailadmin.text import t
@@ -36,9 +37,9 @@ class FoldersForm(Form):
         for field in self.roles().values():
             field.choices = [
                 SelectChoice("", t("No folder")),
-                *(SelectChoice(f.path, f.path) for f in present if not f.locked),
+                *(SelectChoice(f.path, visible(f.path)) for f in present if not f.locked),
             ]
-        self.active.choices = [SelectChoice(f.path, f.path) for f in present]
+        self.active.choices = [SelectChoice(f.path, visible(f.path)) for f in present]
 
     def roles(self) -> Mapping[Role, SelectField]:
         """The select of each role."""

@@ -71,7 +71,7 @@ class AccountForm(VersionedForm):
         super().__init__(data=_values(account) if account else None)
         self._account = account
         self.provider_id.choices = [
-            SelectChoice("0", t("Recognise by the address's domain")),
+            SelectChoice("0", t("Recognise by the address’s domain")),
             *(SelectChoice(str(provider.id), provider.name) for provider in providers_),
         ]
         self.owner_id.choices = [

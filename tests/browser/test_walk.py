@@ -154,7 +154,17 @@ def test_06_new_mail_comes_with_sync_now(page: Page, mail_server: Dovecot) -> No
     assert eventually(has_come)
 
 
-def test_07_a_provider_in_use_cannot_be_deleted(page: Page) -> None:
+def test_07_the_list_of_accounts_narrows_while_somebody_types(page: Page) -> None:
+    sign_in(page)
+    page.goto("/accounts")
+    page.get_by_role("searchbox").fill("payroll")
+    expect(page.get_by_role("heading", name="No account matches “payroll”")).to_be_visible()
+    page.get_by_role("searchbox").fill("wim")
+    expect(page.get_by_role("link", name=ADDRESS).first).to_be_visible()
+    assert page.url.endswith("q=wim&provider=")
+
+
+def test_08_a_provider_in_use_cannot_be_deleted(page: Page) -> None:
     sign_in(page)
     page.goto("/providers/1")
     page.get_by_role("button", name="Delete…").click()
@@ -167,7 +177,7 @@ def test_07_a_provider_in_use_cannot_be_deleted(page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_08_every_page_is_accessible_and_fits(signed_in_page: Page, name: str, theme: str, screenshots: Path) -> None:
+def test_09_every_page_is_accessible_and_fits(signed_in_page: Page, name: str, theme: str, screenshots: Path) -> None:
     page = signed_in_page
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": 1440, "height": 900})
@@ -189,7 +199,7 @@ def signed_in_page(chromium, console: Installation):  # type: ignore[no-untyped-
     context.close()
 
 
-def test_09_the_way_works_without_javascript(chromium, console: Installation) -> None:  # type: ignore[no-untyped-def]
+def test_10_the_way_works_without_javascript(chromium, console: Installation) -> None:  # type: ignore[no-untyped-def]
     context = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}", java_script_enabled=False)
     page = context.new_page()
     sign_in(page)
@@ -201,7 +211,7 @@ def test_09_the_way_works_without_javascript(chromium, console: Installation) ->
     context.close()
 
 
-def test_10_an_account_is_deleted_after_its_address_was_typed(page: Page) -> None:
+def test_11_an_account_is_deleted_after_its_address_was_typed(page: Page) -> None:
     sign_in(page)
     page.goto("/accounts/1/delete")
     page.get_by_label(f"Type {ADDRESS} to confirm").fill("wim")

@@ -330,6 +330,29 @@ def test_a_literal_that_is_far_too_large_is_not_read() -> None:
     assert raised.value.category is Category.PROTOCOL
 
 
+def test_numbers_that_no_database_holds_are_not_believed(stages: list[Stage]) -> None:
+    script = BASE | {
+        "LIST": (b'* LIST () "/" INBOX\r\n', b"TAG OK done\r\n"),
+        "STATUS": (b"* STATUS INBOX (MESSAGES 99999999999999999999 UNSEEN 4294967295)\r\n", b"TAG OK done\r\n"),
+        "EXAMINE": (b"* 999999999999 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n", b"TAG OK done\r\n"),
+    }
+    with Listener(imap_script(script, [])) as server:
+        session = signed_in(server)
+        (folder,) = session.folders()
+        state = session.examine("INBOX")
+        session.close()
+    assert (folder.messages, folder.unseen, state.messages) == (None, None, 2**31 - 1)
+
+
+def test_folder_name_has_no_invisible_signs_and_its_path_stays(stages: list[Stage]) -> None:
+    script = BASE | {"LIST": (b'* LIST () "/" "a/b&IC4-c"\r\n', b"TAG OK done\r\n"), "STATUS": (b"TAG NO no\r\n",)}
+    with Listener(imap_script(script, [])) as server:
+        session = signed_in(server)
+        (folder,) = session.folders()
+        session.close()
+    assert (folder.path, folder.name) == ("a/b\u202ec", "b<U+202E>c")
+
+
 def test_a_failed_stage_is_the_last_one(stages: list[Stage]) -> None:
     with Listener(silence) as server, pytest.raises(MailError):
         open_imap(imap("127.0.0.1", server.port, "none"), PLAIN, Deadline(0.3), stages.append)

@@ -148,3 +148,11 @@ def test_mail_of_another_account_is_not_reached_through_a_folder(ada_at: Browser
     other = an_account("other@example.net", folders=FOLDERS)
     assert ada_at.get(f"/mailbox/{account.id}?folder={folder_of(other).id}").status == 404
     assert ada_at.get("/mailbox/999").status == 404
+
+
+def test_folder_name_cannot_turn_the_page_around(ada_at: Browser, booted: object) -> None:
+    odd = Folder("Off\u202eers\x07", "Off", "/")
+    account = an_account(folders=(*FOLDERS, odd))
+    page = ada_at.get(f"/mailbox/{account.id}")
+    assert "Off<U+202E>ers␇" in page.words()
+    assert "\u202e" not in page.text
