@@ -11,6 +11,7 @@ import pytest
 
 from mailadmin import db
 from mailadmin.cli.data_folder import DataFolder, with_data_folder
+from mailadmin.cli.doctor import is_open_to_others
 from mailadmin.config import ROOT, read_settings
 from mailadmin.errors import MailAdminError
 from tests.real import run
@@ -200,3 +201,16 @@ def test_old_python_is_named(tmp_path: Path) -> None:
 
 def test_no_python_at_all_is_said(tmp_path: Path) -> None:
     assert "there is no python3.99 here" in make(tmp_path, PYTHON="python3.99").stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [
+        ("unix:///tmp/queue.sock", False),
+        ("redis://127.0.0.1:6379", False),
+        ("redis://:word@queue.example.com:6379", False),
+        ("redis://queue.example.com:6379", True),
+    ],
+)
+def test_queue_that_anybody_can_fill_is_noticed(url: str, is_open: bool) -> None:
+    assert is_open_to_others(url) is is_open

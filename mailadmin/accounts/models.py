@@ -9,9 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.db import Base, now, words
 from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction, Server, ServerProtocol, TLSMode
+from mailadmin.mail.types import Direction, Server
 from mailadmin.people.models import Person
-from mailadmin.providers.models import Provider
+from mailadmin.providers.models import Provider, ServerRow
 from mailadmin.sealed import SealedSecret
 
 
@@ -125,7 +125,7 @@ class Account(Base):
         return self.credential(Direction.INCOMING) if direction is Direction.OUTGOING else None
 
 
-class AccountServer(Base):
+class AccountServer(ServerRow, Base):
     """A server that this account has instead of its provider's."""
 
     __tablename__ = "account_server"
@@ -134,18 +134,7 @@ class AccountServer(Base):
         CheckConstraint("port between 1 and 65535", name="port"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
-    direction: Mapped[Direction] = mapped_column(words(Direction))
-    protocol: Mapped[ServerProtocol] = mapped_column(words(ServerProtocol))
-    host: Mapped[str] = mapped_column(String(253))
-    port: Mapped[int]
-    tls_mode: Mapped[TLSMode] = mapped_column(words(TLSMode))
-
-    @property
-    def server(self) -> Server:
-        """This row as a value."""
-        return Server(self.protocol, self.host, self.port, self.tls_mode)
 
 
 class Credential(Base):

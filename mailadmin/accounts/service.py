@@ -34,7 +34,7 @@ from mailadmin.mail.types import Direction
 from mailadmin.people.models import Person
 from mailadmin.permissions import Actor
 from mailadmin.providers.models import Provider
-from mailadmin.providers.service import parse_server
+from mailadmin.providers.service import parse_server, put_server
 from mailadmin.text import t
 
 __all__ = [
@@ -140,7 +140,8 @@ def change(session: Session, account: Account, *, wish: AccountWish, version: in
     `version` is that of the account as the administrator saw it. Raises RuleBroken at the field `version` when somebody
     else was faster, at a password when it would go to a server that it was not given for, or at another field.
     """
-    _lock(session, account, version)
+    _lock(session, account)
+    _check_version(account, version)
     wish = checked(session, wish)
     if wish.address != account.address and account.is_set_up:
         raise RuleBroken(t("The address cannot change any more. Add another account for it."), field="address")
@@ -179,6 +180,7 @@ def choose_window(session: Session, account: Account, *, window: Window, actor: 
 
 def pause(session: Session, account: Account, *, actor: Actor) -> None:
     """Stop everything that runs by itself for `account`, until somebody resumes."""
+    _lock(session, account)
     if account.health is Health.PAUSED:
         return
     sleep(account)
@@ -189,6 +191,7 @@ def pause(session: Session, account: Account, *, actor: Actor) -> None:
 
 def resume(session: Session, account: Account, *, actor: Actor) -> None:
     """End a pause; the account is due for a sync at once."""
+    _lock(session, account)
     if account.health is not Health.PAUSED:
         return
     awaken(account)
@@ -199,6 +202,7 @@ def resume(session: Session, account: Account, *, actor: Actor) -> None:
 
 def request_deletion(session: Session, account: Account, *, actor: Actor) -> None:
     """Make `account` disappear at once; its mail and secrets are removed in the background. Every job notices."""
+    _lock(session, account)
     if account.deleting_at is not None:
         return
     account.deleting_at, account.next_sync_at = now(), None
@@ -223,10 +227,14 @@ def window_start(window: Window, moment: datetime) -> datetime | None:
 # The pieces of a change.
 
 
-def _lock(session: Session, account: Account, version: int) -> None:
-    # Two administrators may save at once: one after the other, and the second one sees the first one's version.
-    current = session.scalar(select(Account.version).where(Account.id == account.id).with_for_update())
-    if current != version:
+def _lock(session: Session, account: Account) -> None:
+    """Let two people who click at once go one after the other; the second sees what the first did."""
+    session.flush()
+    session.refresh(account, with_for_update={"of": Account})
+
+
+def _check_version(account: Account, version: int) -> None:
+    if account.version != version:
         said = t(
             "Somebody else changed this account meanwhile. Look at it in another tab; to put your values in place of"
             " theirs, save again."
@@ -239,15 +247,7 @@ def _take_over(session: Session, account: Account, wish: AccountWish) -> None:
     account.sender_name, account.reply_to = wish.sender_name, wish.reply_to
     account.provider = session.get(Provider, wish.provider_id) if wish.provider_id is not None else None
     for direction, server in ((Direction.INCOMING, wish.incoming), (Direction.OUTGOING, wish.outgoing)):
-        row = next((row for row in account.servers if row.direction is direction), None)
-        if server is None:
-            if row is not None:
-                account.servers.remove(row)
-            continue
-        if row is None:
-            row = AccountServer(direction=direction)
-            account.servers.append(row)
-        row.protocol, row.host, row.port, row.tls_mode = server.protocol, server.host, server.port, server.tls_mode
+        put_server(account.servers, AccountServer, direction, server)
 
 
 def _told(account: Account) -> dict[str, object]:

@@ -54,17 +54,10 @@ class ProviderDomain(Base):
     domain: Mapped[str] = mapped_column(String(253), unique=True)  # lower case, IDNA
 
 
-class ProviderServer(Base):
-    """One of a provider's servers."""
-
-    __tablename__ = "provider_server"
-    __table_args__ = (
-        UniqueConstraint("provider_id", "direction"),
-        CheckConstraint("port between 1 and 65535", name="port"),
-    )
+class ServerRow:
+    """The columns of a table of servers."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ForeignKey("provider.id", ondelete="CASCADE"))
     direction: Mapped[Direction] = mapped_column(words(Direction))
     protocol: Mapped[ServerProtocol] = mapped_column(words(ServerProtocol))
     host: Mapped[str] = mapped_column(String(253))
@@ -75,3 +68,15 @@ class ProviderServer(Base):
     def server(self) -> Server:
         """This row as a value."""
         return Server(self.protocol, self.host, self.port, self.tls_mode)
+
+
+class ProviderServer(ServerRow, Base):
+    """One of a provider's servers."""
+
+    __tablename__ = "provider_server"
+    __table_args__ = (
+        UniqueConstraint("provider_id", "direction"),
+        CheckConstraint("port between 1 and 65535", name="port"),
+    )
+
+    provider_id: Mapped[int] = mapped_column(ForeignKey("provider.id", ondelete="CASCADE"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +13,7 @@ from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction, Server, TLSMode
 from mailadmin.permissions import Actor
-from mailadmin.providers.models import LoginFormat, Provider, ProviderDomain, ProviderServer
+from mailadmin.providers.models import LoginFormat, Provider, ProviderDomain, ProviderServer, ServerRow
 from mailadmin.providers.servers import (
     PROTOCOLS,
     TLS_WORDS,
@@ -41,6 +42,7 @@ __all__ = [
     "save",
 ]
 
+Row = TypeVar("Row", bound=ServerRow)
 NAME_LENGTH = 120
 DOMAINS = 1000
 
@@ -123,8 +125,8 @@ def save(
     before = _told(provider)
     provider.name, provider.login_format = name, wish.login_format
     _take_domains(provider, domains)
-    _take_server(provider, Direction.INCOMING, incoming)
-    _take_server(provider, Direction.OUTGOING, outgoing)
+    put_server(provider.servers, ProviderServer, Direction.INCOMING, incoming)
+    put_server(provider.servers, ProviderServer, Direction.OUTGOING, outgoing)
     after = _told(provider)
     changed = [what for what in after if after[what] != before[what]]
     if not changed:
@@ -205,15 +207,17 @@ def _take_domains(provider: Provider, domains: Sequence[str]) -> None:
     provider.domains[:] = [kept.get(domain) or ProviderDomain(domain=domain) for domain in domains]
 
 
-def _take_server(provider: Provider, direction: Direction, server: Server | None) -> None:
-    row = next((row for row in provider.servers if row.direction is direction), None)
+def put_server(rows: list[Row], kind: type[Row], direction: Direction, server: Server | None) -> None:
+    """Make `server` the one of `rows` for `direction`, in a row of `kind`; None takes it away."""
+    row = next((row for row in rows if row.direction is direction), None)
     if server is None:
         if row is not None:
-            provider.servers.remove(row)
+            rows.remove(row)
         return
     if row is None:
-        row = ProviderServer(direction=direction)
-        provider.servers.append(row)
+        row = kind()
+        row.direction = direction
+        rows.append(row)
     row.protocol, row.host, row.port, row.tls_mode = server.protocol, server.host, server.port, server.tls_mode
 
 

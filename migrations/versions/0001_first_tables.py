@@ -151,8 +151,8 @@ def upgrade() -> None:
 
     op.create_table(
         "provider_server",
-        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("provider_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("direction", sa.String(length=20), nullable=False),
         sa.Column("protocol", sa.String(length=20), nullable=False),
         sa.Column("host", sa.String(length=253), nullable=False),
@@ -184,8 +184,8 @@ def upgrade() -> None:
 
     op.create_table(
         "account_server",
-        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("direction", sa.String(length=20), nullable=False),
         sa.Column("protocol", sa.String(length=20), nullable=False),
         sa.Column("host", sa.String(length=253), nullable=False),
