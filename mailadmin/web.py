@@ -119,7 +119,7 @@ def is_htmx() -> bool:
 def page(full: str, partial: str | None = None, status: int = 200, **context: Any) -> Answer:
     """The page `full`, or for htmx its piece `partial`, with `status`."""
     template = partial if partial and is_htmx() else full
-    # By its name, see CONVENTIONS: htmx may ask for a whole page too, and then the frame around it needs its values.
+    # By its name, see CONTRIBUTING: htmx may ask for a whole page too, and then the frame around it needs its values.
     g.is_whole = not template.rpartition("/")[2].startswith("_")
     return render_template(template, **context), status
 
