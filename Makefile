@@ -5,6 +5,9 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml \
 	--upgrade --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
+# What `make test` runs on SQLite and `make test-slow` on PostgreSQL as well; the rest asks for both by itself.
+ON_BOTH := tests/people tests/mailbox tests/providers tests/accounts tests/wizard tests/test_web.py \
+	tests/sync/test_routes.py tests/connections/test_routes.py
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow check audit bench format lock
 
@@ -18,8 +21,9 @@ test: .venv/installed-dev ## Install the test servers, then run all tests but th
 	@tests/install.sh
 	@$(PYTEST) $(ARGS)
 
-test-slow: .venv/installed-dev ## Run the tests that take long by nature
+test-slow: .venv/installed-dev ## Run the tests that take long by nature, and the pages on PostgreSQL
 	@tests/install.sh
+	@TEST_DATABASE=postgresql $(PYTEST) $(ON_BOTH)
 	@$(PYTEST) -m slow $(ARGS)
 
 check: .venv/installed-dev ## Lint, check the format, the types and the floors

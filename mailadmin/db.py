@@ -65,12 +65,20 @@ def now() -> datetime:
 
 
 def connect(url: str, *, busy_seconds: float = 5.0, pool_size: int = 5) -> Engine:
-    """An engine for `url`. On SQLite writers queue up to `busy_seconds` for their turn.
+    """An engine for `url`. Whoever needs a lock waits up to `busy_seconds` for it, then gets an OperationalError.
 
     Its errors do not quote values: they end in logs and with failed jobs, and a value may be what somebody typed.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True, hide_parameters=True)
+        patience = {"options": f"-c lock_timeout={int(busy_seconds * 1000)}"}
+        return create_engine(
+            url,
+            connect_args=patience,
+            pool_size=pool_size,
+            max_overflow=5,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
     engine = create_engine(url, connect_args={"timeout": busy_seconds}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

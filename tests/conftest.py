@@ -1,5 +1,6 @@
 """What every test can ask for: both databases, a real queue, the application, and a client that reads HTML strictly."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -57,9 +58,9 @@ def database_urls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return url
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=[os.environ.get("TEST_DATABASE", "sqlite")])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Which database a test runs on; `both_databases` widens it."""
+    """Which database a test runs on: the one that TEST_DATABASE names; `both_databases` widens it."""
     return str(request.param)
 
 
