@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
 
 from tests.real import Installation
 from tests.servers.dovecot import Dovecot, a_message
@@ -15,6 +15,7 @@ from tests.servers.smtp import Sink
 
 ARGUMENTS = [
     "--no-sandbox",
+    "--disable-dev-shm-usage",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -102,6 +103,19 @@ def context(chromium: Browser, console: Installation) -> Iterator[BrowserContext
     yield context
     context.close()
     assert said == []
+
+
+def picture(page: Page, path: Path) -> None:
+    """Keep a picture of the whole page. While a page changes Chromium cannot always take one; it is asked again."""
+    for attempt in range(5):
+        try:
+            page.screenshot(path=path, full_page=True)
+        except Error:
+            if attempt == 4:
+                raise
+            page.wait_for_load_state()
+        else:
+            return
 
 
 def axe(page: Page) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import axe
+from tests.browser.conftest import axe, picture
 from tests.factories import PASSWORD
 from tests.real import Installation, eventually
 from tests.servers.dovecot import Dovecot, a_message
@@ -54,11 +54,11 @@ def test_01_set_up_link_makes_the_first_administrator(page: Page, console: Insta
     page.get_by_role("button", name="Create administrator").click()
     expect(page.get_by_role("alert")).to_contain_text("Please correct 1 field")
     assert axe(page) == []
-    page.screenshot(path=screenshots / "setup.png", full_page=True)
+    picture(page, screenshots / "setup.png")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
     expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
-    page.screenshot(path=screenshots / "first-steps.png", full_page=True)
+    picture(page, screenshots / "first-steps.png")
 
 
 def test_02_a_provider_by_hand(page: Page, mail_server: Dovecot, smtp_server: Sink, screenshots: Path) -> None:
@@ -73,7 +73,7 @@ def test_02_a_provider_by_hand(page: Page, mail_server: Dovecot, smtp_server: Si
     page.get_by_role("button", name="Save provider").click()
     expect(page.get_by_role("alert")).to_contain_text("Please correct 1 field")
     expect(page.get_by_role("textbox", name="Domains")).to_have_value("example.org")
-    page.screenshot(path=screenshots / "provider-error.png", full_page=True)
+    picture(page, screenshots / "provider-error.png")
     page.get_by_label("IMAP server").fill("localhost")
     page.get_by_role("button", name="Save provider").click()
     expect(page.get_by_role("link", name="Harbour Mail")).to_be_visible()
@@ -92,14 +92,14 @@ def test_03_a_wrong_password_is_diagnosed_and_repaired_in_place(page: Page, scre
     expect(page.get_by_text("The server refused the password").first).to_be_visible()
     expect(page.locator(".said").first).to_contain_text("AUTHENTICATIONFAILED")
     assert axe(page) == []
-    page.screenshot(path=screenshots / "check-failed.png", full_page=True)
+    picture(page, screenshots / "check-failed.png")
     page.get_by_role("link", name="Change the password").first.click()
     expect(page.get_by_label("Password", exact=True)).to_have_value("")
     page.get_by_label("Password", exact=True).fill(WORD)
     page.get_by_role("button", name="Test connection").click()
     expect(page.get_by_text("Everything works")).to_be_visible()
     assert page.locator("[hx-trigger='every 1s']").count() == 0
-    page.screenshot(path=screenshots / "check-passed.png", full_page=True)
+    picture(page, screenshots / "check-passed.png")
     page.get_by_role("link", name="Continue").click()
 
 
@@ -111,14 +111,14 @@ def test_04_folders_and_window_are_chosen_and_the_sync_runs(page: Page, screensh
     expect(junk).not_to_be_checked()
     expect(page.get_by_label("Calendar cannot be synced")).to_be_disabled()
     assert axe(page) == []
-    page.screenshot(path=screenshots / "set-up-folders.png", full_page=True)
+    picture(page, screenshots / "set-up-folders.png")
     page.get_by_role("button", name="Continue").click()
     page.get_by_label("Everything").check()
     assert axe(page) == []
-    page.screenshot(path=screenshots / "set-up-window.png", full_page=True)
+    picture(page, screenshots / "set-up-window.png")
     page.get_by_role("button", name=re.compile("start the sync")).click()
     expect(page.get_by_role("heading", level=1, name=ADDRESS)).to_be_visible()
-    page.screenshot(path=screenshots / "sync-running.png", full_page=True)
+    picture(page, screenshots / "sync-running.png")
 
     def is_stored() -> bool:
         page.goto("/accounts")
@@ -140,7 +140,7 @@ def test_05_messages_are_listed_newest_first_and_found(page: Page, screenshots: 
     page.get_by_role("searchbox").fill("Lamp 77")
     page.get_by_role("searchbox").press("Enter")
     expect(listed).to_have_count(19)  # 77, 177 … 977 and 770 … 779
-    page.screenshot(path=screenshots / "mailbox-search.png", full_page=True)
+    picture(page, screenshots / "mailbox-search.png")
 
 
 def test_06_new_mail_comes_with_sync_now(page: Page, mail_server: Dovecot) -> None:
@@ -186,10 +186,10 @@ def test_09_every_page_is_accessible_and_fits(signed_in_page: Page, name: str, t
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(PAGES[name])
     assert axe(page) == []
-    page.screenshot(path=screenshots / f"{name}-{theme}.png", full_page=True)
+    picture(page, screenshots / f"{name}-{theme}.png")
     page.set_viewport_size({"width": 360, "height": 780})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.screenshot(path=screenshots / f"{name}-{theme}-phone.png", full_page=True)
+    picture(page, screenshots / f"{name}-{theme}-phone.png")
 
 
 @pytest.fixture(scope="module")
