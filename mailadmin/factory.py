@@ -33,7 +33,8 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n)  # type: ignore[method-assign]
     CSRFProtect(app)
     web.limiter.init_app(app)
-    logins = LoginManager(app)
+    # Templates get `me` from the frame. Flask-Login's own would ask the database, on error pages too.
+    logins = LoginManager(app, add_context_processor=False)
     logins.session_protection = None  # Sessions are rows, see people.service.
     logins.user_loader(people.load_signed_in)
     web.furnish(app)

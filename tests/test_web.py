@@ -1,5 +1,6 @@
 """What every route stands on."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from mailadmin import db, queue, web
+from mailadmin.config import Settings
 from mailadmin.people.models import Person
 from tests.accounts.factories import an_account
 from tests.conftest import both_databases
@@ -178,3 +180,17 @@ def test_a_path_forges_no_line_in_the_log(app: Flask, caplog: pytest.LogCaptureF
     app.add_url_rule("/broken/<path:x>", "broken", web.public(lambda x: 1 / 0))
     Browser(app).get("/broken/a%0AERROR%20forged")
     assert "\nERROR forged" not in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_locked_database_is_a_page_and_nothing_is_saved(ada_at: Browser, booted: Settings) -> None:
+    impatient = db.Database(booted.database_url, busy_seconds=0.1, info=db.database().session().info)
+    db.session.remove()
+    db.open_database(impatient)
+    writer = sqlite3.connect(booted.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    page = ada_at.post("/providers/new", {"name": "Harbour Mail", "login_format": "address"})
+    writer.rollback()
+    assert page.status == 503
+    assert "not ready" in page.words()
+    assert ada_at.get("/providers").status == 200
