@@ -31,7 +31,7 @@ def smtp(host: str, port: int, mode: str) -> Server:
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     if not is_installed():
-        pytest.skip("Dovecot 2.3 is not installed")
+        pytest.fail("Dovecot 2.3 is not installed: run tests/install.sh.")
     with Dovecot(USERS) as server:
         yield server
 
