@@ -149,3 +149,4 @@ def sweep() -> None:
         sync.forget_old_runs(session)
         leases.forget(session, prefix="runner:", before=db.now() - timedelta(hours=1))
         people.forget_old_sessions(session)
+        connections.forget_old_drafts(session)

@@ -7,6 +7,7 @@ The runners' own leases double as the list of who is alive.
 """
 
 import os
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from mailadmin.db import Base, now
+
+_BOOT = re.compile(r"\.[0-9a-f]{8}(\.\d+)?$")  # what `_machine` adds to the host's name
 
 
 class Lease(Base):
@@ -102,6 +105,22 @@ def held_now(session: Session, prefix: str) -> list[Lease]:
             .order_by(Lease.name)
         )
     )
+
+
+def not_given_back(session: Session, prefix: str) -> list[Lease]:
+    """The leases whose names begin with `prefix` and whose holders did not end well or have not ended, by name."""
+    query = select(Lease).where(Lease.name.startswith(prefix, autoescape=True), Lease.holder != "")
+    return list(session.scalars(query.order_by(Lease.name)))
+
+
+def machine_of(holder: str) -> str:
+    """The machine of a holder, as long as it runs; equal for all processes of one container."""
+    return holder.partition("/")[0]
+
+
+def host_of(holder: str) -> str:
+    """What people call the machine of a holder."""
+    return _BOOT.sub("", machine_of(holder))
 
 
 def break_dead(session: Session) -> int:

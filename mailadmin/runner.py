@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.context import ForkProcess
 from types import FrameType
@@ -23,6 +24,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from mailadmin import boot, db, leases, queue, schema
 from mailadmin.clock import Clock
 from mailadmin.config import Settings
+from mailadmin.mail import catalogue, dial
+from mailadmin.mail.errors import MailError
 from mailadmin.processes import Backoff, die_with_parent, leash_forks
 
 PREFIX = "runner:"  # of the leases by which others see that runners live
@@ -168,6 +171,9 @@ def run(settings: Settings) -> None:
     boot.start(settings, busy_seconds=30.0)
     for module in JOB_MODULES:
         import_module(module)  # Before the fork: a job starts in milliseconds when nothing has to be read for it.
+    catalogue.rules()
+    with suppress(MailError):  # The tests will say it.
+        dial.warm_up(settings.rules)
     Runner().run()
 
 

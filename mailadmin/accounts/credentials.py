@@ -1,7 +1,7 @@
 """How an account signs in where, and its stored passwords: how they change, and to whom they may be sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -10,7 +10,7 @@ from mailadmin.accounts.models import Account, Credential
 from mailadmin.accounts.wishes import AccountWish, Login
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, Password, Server, TLSMode
+from mailadmin.mail.types import Direction, Password, Server, TLSMode, Trust
 from mailadmin.providers.models import LoginFormat
 from mailadmin.text import t
 from mailadmin.vault import Unsealable
@@ -29,8 +29,12 @@ class Leg:
 
 
 def server_of(account: Account, direction: Direction) -> Server | None:
-    """The account's own server for `direction`, else its provider's, else None."""
-    return account.own_server(direction) or (account.provider.server(direction) if account.provider else None)
+    """The account's own server for `direction`, else its provider's, else None; judged as provider and account say."""
+    provider = account.provider
+    server = account.own_server(direction) or (provider.server(direction) if provider else None)
+    if server is None:
+        return None
+    return replace(server, trust=replace(provider.trust if provider else Trust(), pin=account.pin(direction)))
 
 
 def user_name(account: Account, direction: Direction) -> str:

@@ -76,7 +76,8 @@ def _trouble(health: Health, category: Category | None) -> str:
 def record_success(session: Session, account: Account, *, direction: Direction) -> None:
     """Note that the server for `direction` let us in. An account that was in trouble is due for a sync at once."""
     if direction is Direction.OUTGOING:
-        account.outgoing_health, account.outgoing_category, account.outgoing_reason = Health.HEALTHY, None, ""
+        _become_outgoing(account, Health.HEALTHY)
+        account.outgoing_category, account.outgoing_reason = None, ""
     else:
         was_waiting = account.health_category is not None or account.next_sync_at is None
         account.health_category, account.health_reason, account.failures = None, "", 0
@@ -107,7 +108,8 @@ def record_failure(
     believed = permanent and (sure or category in AT_ONCE or before is category)
     health = Health.NEEDS_ATTENTION if believed else Health.UNREACHABLE
     if direction is Direction.OUTGOING:
-        account.outgoing_health, account.outgoing_category, account.outgoing_reason = health, category, reason
+        _become_outgoing(account, health)
+        account.outgoing_category, account.outgoing_reason = category, reason
     else:
         account.health_category, account.health_reason = category, reason
         account.failures += not sure
@@ -142,3 +144,8 @@ def sleep(account: Account) -> None:
 def _become(account: Account, health: Health) -> None:
     if account.health is not health:
         account.health, account.health_since = health, now()
+
+
+def _become_outgoing(account: Account, health: Health) -> None:
+    if account.outgoing_health is not health or account.outgoing_since is None:
+        account.outgoing_health, account.outgoing_since = health, now()

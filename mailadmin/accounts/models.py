@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.db import Base, now, words
 from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction, Server
+from mailadmin.mail.types import Direction, Server, TLSMode
 from mailadmin.people.models import Person
 from mailadmin.providers.models import Provider, ServerRow
 from mailadmin.sealed import SealedSecret
@@ -107,10 +107,23 @@ class Account(Base):
     outgoing_health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW)
     outgoing_category: Mapped[Category | None] = mapped_column(words(Category))
     outgoing_reason: Mapped[str] = mapped_column(Text, default="")
+    outgoing_since: Mapped[datetime | None]
 
+    incoming_pin: Mapped[str] = mapped_column(String(64), default="")  # SHA-256 of the one certificate to accept
+    outgoing_pin: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
     deleting_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
+
+    @property
+    def is_unencrypted(self) -> bool:
+        """Whether mail or password of this account cross the network in plain text."""
+        used = (self.own_server(d) or (self.provider.server(d) if self.provider else None) for d in Direction)
+        return any(server is not None and server.tls_mode is TLSMode.NONE for server in used)
+
+    def pin(self, direction: Direction) -> str:
+        """The SHA-256 of the one certificate that is accepted for `direction`; empty: the usual rules."""
+        return (self.incoming_pin if direction is Direction.INCOMING else self.outgoing_pin) or ""
 
     def own_server(self, direction: Direction) -> Server | None:
         """The server set for this account alone, or None where the provider's counts."""
@@ -150,3 +163,13 @@ class Credential(Base):
     username: Mapped[str] = mapped_column(String(254), default="")
     secret_id: Mapped[UUID] = mapped_column(ForeignKey(SealedSecret.id))
     changed_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Draft(Base):
+    """A connection that somebody wants to test before it is saved: what drafts.py sealed. It goes with its test."""
+
+    __tablename__ = "draft"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    secret_id: Mapped[UUID] = mapped_column(ForeignKey(SealedSecret.id))
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.accounts.credentials import (
+    TYPE_AGAIN,
     Leg,
     guard_secrets,
     legs,
@@ -26,19 +27,21 @@ from mailadmin.accounts.health import (
     state_of,
 )
 from mailadmin.accounts.models import Account, AccountServer, Health, Window
+from mailadmin.accounts.repairs import pin, set_pin, use_login, use_server
 from mailadmin.accounts.wishes import AccountWish, Login, check_address, check_line, check_password, checked
 from mailadmin.activity import service as activity
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction
 from mailadmin.people.models import Person
-from mailadmin.permissions import Actor
+from mailadmin.permissions import SYSTEM, Actor
 from mailadmin.providers.models import Provider
 from mailadmin.providers.service import parse_server, put_server
 from mailadmin.text import t
 
 __all__ = [
     "CONNECTING",
+    "TYPE_AGAIN",
     "AccountWish",
     "Leg",
     "Login",
@@ -54,8 +57,10 @@ __all__ = [
     "find",
     "get",
     "legs",
+    "legs_if",
     "parse_server",
     "pause",
+    "pin",
     "possible_owners",
     "record_failure",
     "record_success",
@@ -63,6 +68,8 @@ __all__ = [
     "resume",
     "server_of",
     "state_of",
+    "use_login",
+    "use_server",
     "user_name",
     "using",
     "window_start",
@@ -164,6 +171,19 @@ def change(session: Session, account: Account, *, wish: AccountWish, version: in
     return changed
 
 
+def legs_if(session: Session, account: Account, *, wish: AccountWish, version: int) -> dict[Direction, Leg]:
+    """Where and how `account` would sign in if it were what `wish` says; it stays as it is.
+
+    Raises RuleBroken as `change` does.
+    """
+    trial = session.begin_nested()
+    try:
+        change(session, account, wish=wish, version=version, actor=SYSTEM)
+        return legs(session, account)
+    finally:
+        trial.rollback()
+
+
 def choose_window(session: Session, account: Account, *, window: Window, actor: Actor | None = None) -> None:
     """Sync mail from `window` on. The far end is fixed now, so that it does not wander while months go by."""
     if account.is_set_up and account.window is window:
@@ -243,11 +263,15 @@ def _check_version(account: Account, version: int) -> None:
 
 
 def _take_over(session: Session, account: Account, wish: AccountWish) -> None:
+    hosts = {d: server.host if (server := server_of(account, d)) else "" for d in Direction}
     account.name, account.kind, account.owner_id = wish.name, wish.kind, wish.owner_id
     account.sender_name, account.reply_to = wish.sender_name, wish.reply_to
     account.provider = session.get(Provider, wish.provider_id) if wish.provider_id is not None else None
     for direction, server in ((Direction.INCOMING, wish.incoming), (Direction.OUTGOING, wish.outgoing)):
         put_server(account.servers, AccountServer, direction, server)
+        now_used = server_of(account, direction)
+        if hosts[direction] != (now_used.host if now_used else ""):
+            set_pin(account, direction, "")  # It was the certificate of another server.
 
 
 def _told(account: Account) -> dict[str, object]:

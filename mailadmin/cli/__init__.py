@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": ("mailadmin.cli.doctor:doctor", "Say what works here, and what to do about the rest."),
     "people": ("mailadmin.cli.people:people", "Add and list people."),
     "check": ("mailadmin.cli.check:check", "Test one connection; nothing is stored."),
+    "diagnose": ("mailadmin.cli.diagnose:diagnose", "Explain what a server or a program said."),
     "accounts": ("mailadmin.cli.accounts:accounts", "Import, list and sync mail accounts."),
 }
 SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync",)}

@@ -141,7 +141,7 @@ def take(row: Row) -> Outcome:
         with db.transaction() as session:
             account = service.create(session, wish=_wish(session, row.cells), actor=COMMAND_LINE)
             service.choose_window(session, account, window=_window(row.cells.get("since", "")))
-            connections.request_check(session, account=account, actor=COMMAND_LINE)
+            connections.request_many(session, accounts_=[account], actor=COMMAND_LINE)
             return Outcome(row.line, account.address, "imported")
     except RuleBroken as broken:
         return Outcome(row.line, address, "refused", broken.message)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,17 +14,21 @@ from mailadmin import boot, db
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.service import Leg
 from mailadmin.cli import needs_boot
-from mailadmin.connections import service
+from mailadmin.connections import limits, service
 from mailadmin.connections.children import Children
 from mailadmin.connections.probe import Task
 from mailadmin.connections.result import Result
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction, Password, Server, Stage, StageOutcome
+from mailadmin.permissions import COMMAND_LINE
 from mailadmin.providers import service as providers
 from mailadmin.providers.models import LoginFormat
 
 _MARKS = {StageOutcome.PASSED: "passed", StageOutcome.FAILED: "FAILED", StageOutcome.SKIPPED: "skipped"}
-_DIAGNOSIS = ("rule", "title", "cause", "action", "server_text")
+_DIAGNOSIS = (
+    *("rule", "title", "cause", "action", "server_text", "command", "links", "turn", "retry"),
+    *("direction", "certificate", "fixes"),
+)
 _FOLDER = ("path", "name", "role", "role_source", "selectable", "messages")
 
 
@@ -63,6 +68,7 @@ def check(
     if not password:
         raise click.UsageError("There is no password on standard input.")
     how = Password(username or known_as, password)
+    _count(list(servers.values()))
     rules = boot.settings().rules
     if ca:
         rules = dataclasses.replace(rules, ca_file=str(ca))
@@ -75,6 +81,12 @@ def check(
         _say_end(told)
     if not result.has_passed:
         raise SystemExit(1)
+
+
+def _count(servers: list[Server]) -> None:
+    """Count this test among the console's, where there is a database. Whoever has a shell is not refused."""
+    with suppress(OperationalError, ProgrammingError), db.transaction() as session:
+        limits.note(session, actor=COMMAND_LINE, hosts=[server.host for server in servers])
 
 
 def _targets(address: str, incoming: str | None, outgoing: str | None) -> tuple[dict[Direction, Server], str]:
@@ -159,6 +171,10 @@ def _say_end(told: dict[str, Any]) -> None:
     click.echo(f"\n{diagnosis['title']}\n{diagnosis['cause']}")
     for number, sentence in enumerate(diagnosis["action"], 1):
         click.echo(f"  {number}. {sentence}")
+    if diagnosis["command"]:
+        click.echo(f"  {diagnosis['command']}")
+    for fix in diagnosis["fixes"]:
+        click.echo(f"This works instead: {fix['server']}")
     if diagnosis["server_text"]:
         click.echo(f"The server's own words: {diagnosis['server_text']}")
 

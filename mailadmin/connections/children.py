@@ -4,6 +4,9 @@ Why processes. A server can hold a thread for as long as it likes, in code that 
 process with certainty. A child says what it does as lines of JSON on a pipe, and is killed at its absolute deadline.
 Should we ourselves be late, waiting for a locked database for example, the child's own alarm ends it.
 
+A child may grow by a fixed amount of memory, whatever the server sends; the kernel refuses it more, and the child says
+so by the status with which it ends.
+
 A child is forked, since a fresh interpreter would cost more than the test. It inherits what we have open, and uses none
 of it: files and sockets are closed without a word to those at their other end, nothing inherited is collected (an
 object that still thinks it owns a closed file would close whatever got its number), and it leaves with `os._exit`.
@@ -20,18 +23,22 @@ import time
 import traceback
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn, Self
 
 from mailadmin.connections.probe import Message, Task, probe
-from mailadmin.connections.result import Result
-from mailadmin.mail import dial
+from mailadmin.connections.result import Result, broke_off
+from mailadmin.mail import catalogue, dial
+from mailadmin.mail.deadline import too_much
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Rules
 from mailadmin.processes import die_with_parent
 from mailadmin.text import t
 
 MOST = 64  # at once
-LONGEST_SPEECH = 16_000_000  # bytes from one child: a hundred thousand folders
+LONGEST_SPEECH = 4_000_000  # bytes from one child: fifteen thousand folders, which is what a page can show
+MOST_MEMORY = 90_000_000  # bytes that a child may take beyond what it was forked with
+_FLOODED = 3  # the status of a child that wanted more
 _PIPE = 3  # The number of the pipe in a child, after the three that every process has.
 _LATE_SECONDS = 0.5
 
@@ -75,6 +82,8 @@ class Child:
         self.was_stopped = ended_by == signal.SIGTERM and not self.result.is_over
         if not error and ended_by == signal.SIGALRM:
             error = too_late()
+        if not error and os.WIFEXITED(status) and os.WEXITSTATUS(status) == _FLOODED:
+            error = too_much()
         self.result.is_broken = not error and not self.result.is_over
         self.result.end(error)
 
@@ -94,13 +103,14 @@ class Children:
         with suppress(MailError):  # The child will say it.
             # Loading the authorities takes longer than the rest of a test: once here instead of in every child.
             dial.warm_up(rules)
+        catalogue.rules()  # A quarter of a second, too.
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for child in self._running:
-            child.bury(MailError(Category.UNAVAILABLE, t("The test broke off.")))
+            child.bury(broke_off())
         self._selector.close()
 
     def __len__(self) -> int:
@@ -122,7 +132,7 @@ class Children:
         if pid == 0:
             _live(task, self._rules, self._seconds, writer, parent)
         os.close(writer)
-        child = Child(pid, reader, task, time.monotonic() + self._seconds)
+        child = Child(pid, reader, task, time.monotonic() + self._seconds + task.waits)
         self._selector.register(reader, selectors.EVENT_READ, child)
         self._running.append(child)
 
@@ -150,8 +160,10 @@ class Children:
 def _live(task: Task, rules: Rules, seconds: float, writer: int, parent: int) -> NoReturn:
     """The whole life of a child."""
     try:
-        _prepare(seconds, writer, parent)
+        _prepare(seconds + task.waits, writer, parent)
         probe(task, rules, seconds, _say)
+    except MemoryError:
+        os._exit(_FLOODED)
     finally:
         # What a surprise says may hold the server's words or a password; where it happened never does.
         if surprise := sys.exception():
@@ -168,8 +180,18 @@ def _prepare(seconds: float, writer: int, parent: int) -> None:
     die_with_parent(parent)
     signal.setitimer(signal.ITIMER_REAL, seconds + _LATE_SECONDS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory()
     os.dup2(writer, _PIPE)
     os.closerange(_PIPE + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _limit_memory() -> None:
+    """Let this process take only so much more. Where nobody says how much it has, other limits have to do."""
+    with suppress(OSError, ValueError):
+        # Data, not addresses: the thread that asks for names reserves 72 MB of those and uses next to nothing.
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+        most = pages * resource.getpagesize() + MOST_MEMORY
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _say(message: Message) -> None:

@@ -1,53 +1,16 @@
-"""Says in plain words what an error means and what to do: picks a rule of catalogue.toml and fills in its words."""
+"""Says in plain words what an error means and what to do: takes the rule of the catalogue and fills in its words."""
 
 import re
-import tomllib
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail import catalogue
+from mailadmin.mail.catalogue import Rule
+from mailadmin.mail.errors import MailError
 from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName
 from mailadmin.text import t
 
 _TLS_PORTS = {ServerProtocol.IMAP: 993, ServerProtocol.SMTP: 465}
 _STARTTLS_PORTS = {ServerProtocol.IMAP: 143, ServerProtocol.SMTP: 587}
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One diagnosis and its conditions, as catalogue.toml explains them."""
-
-    id: str
-    category: Category
-    title: str
-    cause: str
-    action: tuple[str, ...]
-    stages: frozenset[StageName] = frozenset()
-    said: re.Pattern[str] | None = None
-    heard: re.Pattern[str] | None = None
-    permanent: bool | None = None
-    direction: Direction | None = None
-
-
-@cache
-def catalogue() -> tuple[Rule, ...]:
-    """All rules, in the order in which they are looked through."""
-    data = tomllib.loads((Path(__file__).parent / "catalogue.toml").read_text(encoding="utf-8"))
-    return tuple(_rule(entry, data["sentences"]) for entry in data["rule"])
-
-
-def _rule(entry: dict[str, Any], sentences: dict[str, str]) -> Rule:
-    entry["action"] = tuple(sentences.get(text.strip("{}"), text) for text in entry["action"])
-    entry["category"] = Category(entry["category"])
-    entry["stages"] = frozenset(map(StageName, entry.get("stages", ())))
-    for name in ("said", "heard"):
-        if name in entry:
-            entry[name] = re.compile(entry[name], re.IGNORECASE)
-    if "direction" in entry:
-        entry["direction"] = Direction(entry["direction"])
-    return Rule(**entry)
 
 
 def diagnose(
@@ -59,33 +22,43 @@ def diagnose(
     user_name: str = "",
     address: str = "",
 ) -> dict[str, Any]:
-    """What `error` means: {rule, title, cause, action (sentences, likeliest first), server_text, direction, category}.
+    """What `error` means, fit for JSON: {rule, category, title, cause, action (sentences, likeliest first), command,
+    links, turn, retry, server_text, direction, certificate, stage}.
 
     `stage` is where it happened, `user_name` what we signed in with, `address` the account's. `server_text` is the
-    server's own text, scrubbed by whoever raised the error.
+    server's own text, scrubbed by whoever raised the error; `certificate` what it showed, where that was the trouble.
     """
-    rule = next(rule for rule in catalogue() if _applies(rule, error, direction, stage))
+    rule = catalogue.rule(error.code) or catalogue.general(
+        error.category, stage=stage, direction=direction, permanent=error.permanent
+    )
     words = _words(error, direction, server, user_name, address)
+    return _told(rule, words) | {
+        "category": (rule.category or error.category).value,
+        "server_text": error.detail,
+        "direction": direction.value,
+        "certificate": error.certificate,
+        "stage": stage.value if stage else None,
+    }
+
+
+def _told(rule: Rule, words: dict[str, object]) -> dict[str, Any]:
     return {
         "rule": rule.id,
         "title": t(rule.title, **words),
         "cause": t(rule.cause, **words),
         "action": [t(sentence, **words) for sentence in rule.action],
-        "server_text": error.detail,
-        "direction": direction.value,
-        "category": error.category.value,
+        "command": t(rule.command, **words | {"address": _for_shell(str(words["address"]))}),
+        "links": list(rule.links),
+        "turn": rule.turn.value,
+        "retry": rule.retry.value,
     }
 
 
-def _applies(rule: Rule, error: MailError, direction: Direction, stage: StageName | None) -> bool:
-    return (
-        rule.category is error.category
-        and (not rule.stages or stage in rule.stages)
-        and (rule.permanent is None or rule.permanent is error.permanent)
-        and (rule.direction is None or rule.direction is direction)
-        and (rule.said is None or bool(rule.said.search(error.message)))
-        and (rule.heard is None or bool(rule.heard.search(error.detail)))
-    )
+def _for_shell(address: str) -> str:
+    """`address` as PowerShell takes it for one word: signs such as | and $ are right in an address, and act there."""
+    if re.fullmatch(r"[\w.+@-]*", address, re.ASCII):
+        return address
+    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", address) + "'"
 
 
 def _words(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from mailadmin.accounts.models import Account
+from mailadmin.accounts.models import Account, Draft
 from mailadmin.db import Base, now, words
 from mailadmin.mail.errors import Category
 
@@ -20,11 +20,13 @@ class CheckOutcome(StrEnum):
 
 
 class Check(Base):
-    """One connection test of an account. Open until `finished_at`; an account has at most one open.
+    """One connection test, of an account or of a draft. Open until `finished_at`; an account has at most one open.
 
-    `stages` is a list of {direction, name, outcome, ms, detail} in the order of happening; `diagnosis` is {rule, title,
-    cause, action (list of sentences), server_text, direction} or None; `folders` is what the server listed, kept until
-    somebody chooses among them.
+    `servers` and `users` say by direction what was tested, the former as commands write them. `message_to` is where a
+    test message was asked to go, `awaits` whether its arrival is waited for. `user_name` is tried in place of the
+    account's. `in_turn` is one of many that were asked for together: they are done politely, few at a time per host.
+    `stages` is a list of {direction, name, outcome, ms, detail, facts} in the order of happening (mail.types.Stage);
+    `diagnosis` is what diagnosis.py makes, or None; `folders` is what the server listed, kept until somebody chooses.
     """
 
     __tablename__ = "connection_check"
@@ -39,9 +41,18 @@ class Check(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
-    account: Mapped[Account] = relationship()
-    account_version: Mapped[int]
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    account: Mapped[Account | None] = relationship()
+    account_version: Mapped[int] = mapped_column(default=0)
+    draft_id: Mapped[int | None] = mapped_column(ForeignKey("draft.id", ondelete="SET NULL"))
+    draft: Mapped[Draft | None] = relationship()
+    address: Mapped[str] = mapped_column(String(254), default="")
+    servers: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    users: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    user_name: Mapped[str] = mapped_column(String(254), default="")
+    message_to: Mapped[str] = mapped_column(String(254), default="")
+    awaits: Mapped[bool] = mapped_column(default=False)
+    in_turn: Mapped[bool] = mapped_column(default=False)
     requested_by: Mapped[str] = mapped_column(String(200))
     requested_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
@@ -52,3 +63,14 @@ class Check(Base):
     stages: Mapped[list[Any]] = mapped_column(JSON, default=list)
     diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     folders: Mapped[list[Any]] = mapped_column(JSON, default=list)
+
+
+class UnprovedTest(Base):
+    """One test of a server that had not let the account in before: who, where, when. For limits.py."""
+
+    __tablename__ = "unproved_test"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tested_by: Mapped[str] = mapped_column(String(200))
+    host: Mapped[str] = mapped_column(String(253), index=True)
+    tested_at: Mapped[datetime] = mapped_column(default=now, index=True)

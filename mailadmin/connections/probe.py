@@ -6,11 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from mailadmin.accounts.service import Leg
+from mailadmin.connections import message
+from mailadmin.connections.fixes import fixes
+from mailadmin.connections.message import ARRIVAL_SECONDS, Parcel
+from mailadmin.mail import sasl
 from mailadmin.mail.dial import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap import open_imap
+from mailadmin.mail.imap import Imap, open_imap
+from mailadmin.mail.scrub import mask
 from mailadmin.mail.smtp import open_smtp
-from mailadmin.mail.types import Direction, Report, Rules, Server, Stage, StageName, StageOutcome, TLSMode
+from mailadmin.mail.types import Direction, Rules, Server, Stage, StageName, StageOutcome, TLSMode
 from mailadmin.text import t
 
 Message = dict[str, Any]
@@ -18,85 +23,169 @@ Say = Callable[[Message], None]
 
 # Of the time that a test has: receiving leaves some for sending, and the child ends a moment before it is killed.
 INCOMING_SHARE, OWN_SHARE = 0.6, 0.95
+BUDGET = 20_000_000  # bytes that a server may send in a test: a list of a hundred thousand folders
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One test to do. `started_at` is its mark: what a job that lost the check to another one says is not believed."""
+    """One test to do. `started_at` is its mark: what a job that lost the check to another one says is not believed.
+
+    Without `signs_in` the servers are only greeted. A `parcel` is a test message to send.
+    """
 
     legs: dict[Direction, Leg]
     check_id: int = 0
     started_at: datetime | None = None
+    signs_in: bool = True
+    parcel: Parcel | None = None
+
+    @property
+    def waits(self) -> float:
+        """How many seconds the test may take beyond the usual, for a message to arrive."""
+        return ARRIVAL_SECONDS if self.parcel and self.parcel.awaits else 0.0
 
 
-def planned(server: Server, direction: Direction) -> list[StageName]:
-    """The stages of a connection to `server`, in the order in which they happen."""
+def planned(server: Server, direction: Direction, *, sends: bool = False, waits: bool = False) -> list[StageName]:
+    """The stages of a connection to `server`, in the order in which they happen; `sends` a message, `waits` for it."""
     middle = [StageName.TLS, StageName.GREETING]
     if server.tls_mode is not TLSMode.IMPLICIT:
         middle.reverse()
-    last = [StageName.SIGN_IN, StageName.FOLDERS] if direction is Direction.INCOMING else [StageName.SIGN_IN]
-    return [StageName.DNS, StageName.TCP, *middle, *last]
+    if direction is Direction.INCOMING:
+        last = [StageName.FOLDERS]
+    else:
+        last = [StageName.MESSAGE] * sends + [StageName.ARRIVAL] * waits
+    return [StageName.DNS, StageName.TCP, *middle, StageName.SIGN_IN, *last]
 
 
 def probe(task: Task, rules: Rules, seconds: float, say: Say) -> None:
-    """Test the connections of `task` within `seconds`, at most one sign-in for each.
+    """Test the connections of `task` within `seconds` and what it waits beyond, at most one sign-in for each.
 
     `say` gets {"stage": ...} for each step, then for each direction {"proved": direction} or {"error": ...}, before
-    that perhaps {"folders": [...]}, and {"end": True} last.
+    that perhaps {"folders": [...]}, afterwards {"fix": ...} for each change that would help, and {"end": True} last.
     """
-    whole = Deadline(seconds * OWN_SHARE)
-    incoming, outgoing = task.legs.get(Direction.INCOMING), task.legs.get(Direction.OUTGOING)
-    refused = False
-    if incoming:
-        refused = _receive(incoming, rules, Deadline(seconds * (INCOMING_SHARE if outgoing else OWN_SHARE)), say)
-    if outgoing:
-        knows = refused and incoming is not None and incoming.how == outgoing.how
-        _send(outgoing, rules, whole, say, skip_sign_in=knows)
-    say({"end": True})
+    _Probe(task, rules, seconds, say).run()
 
 
-def _receive(leg: Leg, rules: Rules, deadline: Deadline, say: Say) -> bool:
-    """Whether the server refused the credentials."""
-    try:
-        imap = open_imap(leg.server, rules, deadline, _reporter(say))
+class _Probe:
+    """One test while it runs."""
+
+    def __init__(self, task: Task, rules: Rules, seconds: float, say: Say) -> None:
+        self._task, self._rules, self._tell = task, rules, say
+        self._whole = Deadline(seconds * OWN_SHARE)
+        self._share = Deadline(seconds * (INCOMING_SHARE if Direction.OUTGOING in task.legs else OWN_SHARE))
+        self._errors: dict[Direction, MailError] = {}
+        self._signed_in: set[Direction] = set()
+        self._secrets = [leg.how.password for leg in task.legs.values()]
+
+    def run(self) -> None:
+        imap = message_id = None
+        if incoming := self._task.legs.get(Direction.INCOMING):
+            imap = self._receive(incoming)
+        if outgoing := self._task.legs.get(Direction.OUTGOING):
+            message_id = self._send(outgoing)
+        if imap:
+            self._await(imap, message_id)
+        for direction, error in self._errors.items():
+            if direction in self._signed_in:
+                continue  # It was the right door.
+            for fix in fixes(self._task.legs[direction], direction, error, self._rules, self._whole):
+                self._say({"fix": fix})
+        self._say({"end": True})
+
+    def _receive(self, leg: Leg) -> Imap | None:
+        """The session, where a message is waited for."""
+        imap = None
         try:
-            imap.sign_in(leg.how)
-            say({"folders": [asdict(folder) for folder in imap.folders()]})
+            imap = open_imap(
+                leg.server, self._rules, self._share, self._report, budget=BUDGET, secrets=sasl.forms(leg.how)
+            )
+            if not self._task.signs_in:
+                self._skip(Direction.INCOMING, StageName.SIGN_IN, t("Skipped, because only the server is tested"))
+            else:
+                imap.sign_in(leg.how)
+                self._say({"folders": [asdict(folder) for folder in imap.folders()]})
+            self._say({"proved": Direction.INCOMING})
+            if self._task.waits:
+                return imap
+        except MailError as error:
+            self._fail(Direction.INCOMING, error)
+        if imap:
+            imap.close()
+        return None
+
+    def _send(self, leg: Leg) -> str | None:
+        """The Message-ID of the message that was sent, if one was asked for."""
+        message_id = None
+        try:
+            smtp = open_smtp(leg.server, self._rules, self._whole, self._report, secrets=sasl.forms(leg.how))
+            try:
+                if not self._task.signs_in:
+                    self._skip(Direction.OUTGOING, StageName.SIGN_IN, t("Skipped, because only the server is tested"))
+                elif self._was_refused(leg):
+                    # A second refusal within seconds may lock the account at the provider.
+                    why = t("Skipped, because it uses the same password")
+                    self._skip(Direction.OUTGOING, StageName.SIGN_IN, why)
+                    return None
+                else:
+                    smtp.sign_in(leg.how)
+                if self._task.parcel:
+                    message_id = message.send(smtp, self._task.parcel, self._report)
+            finally:
+                smtp.close()
+        except MailError as error:
+            self._fail(Direction.OUTGOING, error)
+            return None
+        self._say({"proved": Direction.OUTGOING})
+        return message_id
+
+    def _was_refused(self, leg: Leg) -> bool:
+        """Whether the server for receiving has just refused the same user name and password."""
+        error, incoming = self._errors.get(Direction.INCOMING), self._task.legs.get(Direction.INCOMING)
+        refused = error is not None and error.category in (Category.AUTH, Category.OAUTH)
+        return refused and incoming is not None and incoming.how == leg.how
+
+    def _await(self, imap: Imap, message_id: str | None) -> None:
+        try:
+            if message_id:
+                message.await_arrival(imap, message_id, self._task.waits, self._report)
+        except MailError as error:
+            self._fail(Direction.OUTGOING, error)
         finally:
             imap.close()
-    except MailError as error:
-        say(_told(Direction.INCOMING, error))
-        return error.category in (Category.AUTH, Category.OAUTH)
-    say({"proved": Direction.INCOMING})
-    return False
+
+    def _fail(self, direction: Direction, error: MailError) -> None:
+        self._errors[direction] = error
+        self._say(_told(direction, error))
+
+    def _skip(self, direction: Direction, name: StageName, why: str) -> None:
+        self._report(Stage(direction, name, StageOutcome.SKIPPED, 0.0, why))
+
+    def _report(self, stage: Stage) -> None:
+        if stage.name is StageName.SIGN_IN and stage.outcome is StageOutcome.PASSED:
+            self._signed_in.add(stage.direction)
+        self._say({"stage": asdict(stage)})
+
+    def _say(self, message: Message) -> None:
+        """Hand on `message`, its words of the server without our secrets: they may come back at any step, for a server
+        that was given one before can say it in its greeting."""
+        self._tell({name: _masked(value, self._secrets) for name, value in message.items()})
 
 
-def _send(leg: Leg, rules: Rules, deadline: Deadline, say: Say, *, skip_sign_in: bool) -> None:
-    try:
-        smtp = open_smtp(leg.server, rules, deadline, _reporter(say))
-        try:
-            if skip_sign_in:
-                # A second refusal within seconds may lock the account at the provider.
-                why = t("Skipped, because it uses the same password")
-                say(_plain(Stage(Direction.OUTGOING, StageName.SIGN_IN, StageOutcome.SKIPPED, 0.0, why)))
-                return
-            smtp.sign_in(leg.how)
-        finally:
-            smtp.close()
-    except MailError as error:
-        say(_told(Direction.OUTGOING, error))
-        return
-    say({"proved": Direction.OUTGOING})
+_OF_THE_SERVER = ("detail", "facts", "certificate")
+_READ_AGAIN = ("starts", "ends", "sha256")  # by machines: a password such as 2026 would break them
 
 
-def _reporter(say: Say) -> Report:
-    return lambda stage: say(_plain(stage))
-
-
-def _plain(stage: Stage) -> Message:
-    return {"stage": asdict(stage)}
+def _masked(value: Any, secrets: list[str], *, is_servers: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            k: v if k in _READ_AGAIN else _masked(v, secrets, is_servers=is_servers or k in _OF_THE_SERVER)
+            for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(each, secrets, is_servers=is_servers) for each in value]
+    return mask(value, secrets) if is_servers and type(value) is str else value
 
 
 def _told(direction: Direction, error: MailError) -> Message:
-    about = {"category": error.category, "message": error.message, "detail": error.detail, "permanent": error.permanent}
-    return {"error": {"direction": direction, **about}}
+    about = {name: getattr(error, name) for name in ("category", "message", "detail", "permanent", "code")}
+    return {"error": {"direction": direction, "certificate": error.certificate, **about}}

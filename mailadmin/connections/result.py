@@ -17,6 +17,8 @@ _WHY_SKIPPED = {
     StageName.GREETING: "Skipped, because the greeting failed",
     StageName.SIGN_IN: "Skipped, because signing in failed",
     StageName.FOLDERS: "Skipped, because the test had ended",
+    StageName.MESSAGE: "Skipped, because the message could not be sent",
+    StageName.ARRIVAL: "Skipped, because the test had ended",
 }
 
 
@@ -28,6 +30,11 @@ class Failure:
     stage: StageName | None = None
 
 
+def broke_off() -> MailError:
+    """The error for a test that was ended from outside."""
+    return MailError(Category.UNAVAILABLE, t("The test broke off."), code="broken-off")
+
+
 @dataclass(slots=True)
 class Result:
     """How a test went. `is_broken`: it was ended from outside, so nothing was learned about the account."""
@@ -37,6 +44,7 @@ class Result:
     failures: dict[Direction, Failure] = field(default_factory=dict)
     proved: set[Direction] = field(default_factory=set)
     folders: list[dict[str, Any]] = field(default_factory=list)
+    fixes: list[dict[str, str]] = field(default_factory=list)
     is_over: bool = False
     is_broken: bool = False
     seconds: float = 0.0
@@ -47,11 +55,6 @@ class Result:
         """Whether every connection of the account was proved to work."""
         return self.is_over and not self.failures and self.proved == set(self.task.legs)
 
-    @property
-    def leading(self) -> tuple[Direction, Failure] | None:
-        """The failure that is told first: receiving before sending."""
-        return next(((d, self.failures[d]) for d in Direction if d in self.failures), None)
-
     def stage_list(self) -> list[dict[str, Any]]:
         """The stages as the table and the commands keep them, in the order of happening."""
         return [asdict(stage) for stage in self.stages.values()]
@@ -61,14 +64,17 @@ class Result:
         if said := message.get("stage"):
             direction, name = Direction(said["direction"]), StageName(said["name"])
             outcome = StageOutcome(said["outcome"])
-            self.stages[direction, name] = Stage(direction, name, outcome, float(said["ms"]), str(said["detail"]))
+            facts = dict(said.get("facts", {}))
+            stage = Stage(direction, name, outcome, float(said["ms"]), str(said["detail"]), facts)
+            self.stages[direction, name] = stage
         elif said := message.get("error"):
-            error = MailError(
-                Category(said["category"]), said["message"], detail=said["detail"], permanent=said["permanent"]
-            )
-            self.fail(Direction(said["direction"]), error)
+            about = {name: said.get(name) for name in ("message", "detail", "permanent", "certificate")}
+            about["code"] = said.get("code", "")
+            self.fail(Direction(said["direction"]), MailError(Category(said["category"]), **about))
         elif said := message.get("proved"):
             self.proved.add(Direction(said))
+        elif said := message.get("fix"):
+            self.fixes.append(said)
         elif "folders" in message:
             self.folders = list(message["folders"])
         self.is_over = self.is_over or "end" in message
@@ -87,7 +93,7 @@ class Result:
         self.seconds = round(time.monotonic() - self._began, 3)
         if not self.is_over:
             self.is_over = True
-            self.fail(self._unfinished(), error or MailError(Category.UNAVAILABLE, t("The test broke off.")))
+            self.fail(self._unfinished(), error or broke_off())
             for direction in self.task.legs:
                 self._skip_rest(direction, t("Skipped, because the test had ended"))
 
@@ -99,18 +105,24 @@ class Result:
     def _where(self, direction: Direction) -> StageName | None:
         if direction not in self.task.legs:
             return None
-        order = planned(self.task.legs[direction].server, direction)
+        order = self._planned(direction)
         begun = [name for name in order if self._outcome(direction, name) in _BEGUN]
         return (begun or [name for name in order if self._outcome(direction, name) is None] or order)[
             -1 if begun else 0
         ]
+
+    def _planned(self, direction: Direction) -> list[StageName]:
+        if direction not in self.task.legs:
+            return []
+        sends, waits = self.task.parcel is not None, self.task.waits > 0
+        return planned(self.task.legs[direction].server, direction, sends=sends, waits=waits)
 
     def _outcome(self, direction: Direction, name: StageName) -> StageOutcome | None:
         stage = self.stages.get((direction, name))
         return stage.outcome if stage else None
 
     def _skip_rest(self, direction: Direction, why: str) -> None:
-        for name in planned(self.task.legs[direction].server, direction) if direction in self.task.legs else ():
+        for name in self._planned(direction):
             self.stages.setdefault((direction, name), Stage(direction, name, StageOutcome.SKIPPED, 0.0, why))
 
     def _ms(self) -> float:

@@ -1,43 +1,53 @@
-"""Connection tests: asked for by people, taken by jobs, and what their end means for the account."""
+"""Connection tests: asked for by people, and what they show. Jobs take them through claims.py and end them through
+endings.py."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
+from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
+from mailadmin.accounts.drafts import Legs
 from mailadmin.accounts.models import Account
 from mailadmin.activity import service as activity
+from mailadmin.connections import limits
+from mailadmin.connections.claims import LOST_SECONDS, claim_due, give_back, note_stages
 from mailadmin.connections.diagnosis import diagnose
+from mailadmin.connections.endings import finish, forget_old_drafts, hosts_of, note_targets, summary
 from mailadmin.connections.models import Check, CheckOutcome
-from mailadmin.connections.probe import Task
-from mailadmin.connections.result import Failure, Result
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Direction
 from mailadmin.permissions import Actor
 from mailadmin.text import t
 
 __all__ = [
+    "LOST_SECONDS",
     "claim_due",
     "diagnose",
     "finish",
+    "forget_old_drafts",
     "get",
     "give_back",
+    "history",
     "is_silent",
     "last_passed",
     "latest",
+    "named_hosts",
     "note_stages",
     "request_check",
+    "request_draft_check",
+    "request_many",
+    "request_message",
+    "request_other_login",
     "summary",
 ]
 
 SILENT_SECONDS = 10.0
-LOST_SECONDS = 60.0  # A check that began so long ago and has no end lost its job.
 
 
 def get(session: Session, check_id: int) -> Check:
@@ -50,17 +60,34 @@ def get(session: Session, check_id: int) -> Check:
 
 def latest(session: Session, account_id: int) -> Check | None:
     """The newest check of the account, open or finished."""
-    return session.scalars(_newest(account_id)).first()
+    return session.scalars(_newest(account_id).limit(1)).first()
 
 
 def last_passed(session: Session, account_id: int) -> Check | None:
     """The newest check of the account that passed; its folder list is what the server has."""
-    return session.scalars(_newest(account_id).where(Check.outcome == CheckOutcome.PASSED)).first()
+    return session.scalars(_newest(account_id).where(Check.outcome == CheckOutcome.PASSED).limit(1)).first()
+
+
+def history(session: Session, account_id: int) -> Sequence[Check]:
+    """The finished checks of the account that are kept, newest first."""
+    kept = _newest(account_id).where(Check.finished_at.is_not(None)).options(defer(Check.folders))
+    return session.scalars(kept).unique().all()
+
+
+def named_hosts(session: Session, account_id: int) -> set[str]:
+    """The host names that the newest check found in a certificate, tried, and offers."""
+    check, found = latest(session, account_id), set()
+    diagnosis = check.diagnosis if check else None
+    while diagnosis:
+        fixes = [fix["server"] for fix in diagnosis.get("fixes", ()) if fix["kind"] == "name"]
+        found |= {accounts.parse_server(text).host for text in fixes}
+        diagnosis = diagnosis.get("also")
+    return found
 
 
 def is_silent(check: Check) -> bool:
     """Whether `check` waits longer than it should: no runner took it, or the one that did is gone."""
-    if check.finished_at is not None:
+    if check.finished_at is not None or check.in_turn:
         return False
     since, seconds = (check.started_at, LOST_SECONDS) if check.started_at else (check.requested_at, SILENT_SECONDS)
     return now() - since > timedelta(seconds=seconds)
@@ -69,155 +96,121 @@ def is_silent(check: Check) -> bool:
 def request_check(session: Session, *, account: Account, actor: Actor) -> Check:
     """An open check of `account`: the one that there is, or a new one. Ring "check" after the commit.
 
-    One that runs with settings that have changed since begins anew.
+    One that runs with settings that have changed since begins anew, and one that waits its turn waits no longer. Raises
+    RuleBroken when its servers have never let it in and too many such tests were asked for.
     """
     check = _open(session, account.id)
     if check is None:
-        check = Check(account_id=account.id, account_version=account.version, requested_by=actor.name, stages=[])
-        try:
-            with session.begin_nested():
-                session.add(check)
-        except IntegrityError:  # Somebody else clicked a moment earlier.
-            found = _open(session, account.id)
-            return found or request_check(session, account=account, actor=actor)
-        activity.record(session, actor, f"tested the connection of {account.address}", account_id=account.id)
-    elif check.started_at is not None and check.account_version != account.version:
+        return _new(session, account, actor)
+    check.in_turn = False
+    if check.account_version != account.version:  # Saving again and again is testing again and again.
         check.started_at, check.stages = None, []  # What the old child says is not believed any more, see Task.
-        check.requested_at, check.requested_by = now(), actor.name
+        check.account_version, check.requested_at, check.requested_by = account.version, now(), actor.name
+        _note_servers(check, account)
+        _spend(session, account, check, actor)
     session.flush()
     return check
 
 
-def claim_due(session: Session, *, limit: int = 64, lost_after: float = LOST_SECONDS) -> list[Task]:
-    """Take up to `limit` checks that nobody does, oldest first; at once those that cannot begin are finished.
+def request_many(session: Session, *, accounts_: Iterable[Account], actor: Actor) -> int:
+    """Have many accounts tested, few at a time for each host; the answer is how many. Ring "check" after the commit."""
+    asked = list(accounts_)
+    new = [_new(session, account, actor, in_turn=True) for account in asked if _open(session, account.id) is None]
+    unproved = [check for check in new if check.account and not _is_proved(session, check.account, check)]
+    if unproved and actor.person_id is not None:  # However many accounts: one test of each host.
+        limits.spend(session, actor=actor, hosts=[host for check in unproved for host in hosts_of(check)])
+    return len(asked)
 
-    A check that began more than `lost_after` seconds ago and did not end has lost its job, and is due again.
+
+def request_message(session: Session, *, account: Account, recipient: str, awaits: bool, actor: Actor) -> Check:
+    """A check that also sends a test message to `recipient`, and waits for it where it is the account's own address.
+
+    Raises RuleBroken: at `recipient`, or when a test is running already.
     """
-    moment = now()
-    query = (
-        select(Check)
-        .where(
-            Check.finished_at.is_(None),
-            or_(Check.started_at.is_(None), Check.started_at < moment - timedelta(seconds=lost_after)),
-        )
-        .order_by(Check.requested_at, Check.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=Check)
-    )
-    tasks = [_begin(session, check, moment) for check in session.scalars(query)]
-    session.flush()
-    return [task for task in tasks if task is not None]
-
-
-def _begin(session: Session, check: Check, moment: datetime) -> Task | None:
-    account = check.account
-    check.started_at, check.stages, check.account_version = moment, [], account.version
     try:
-        if account.deleting_at is not None:  # Its password goes nowhere any more.
-            raise RuleBroken(t("The account was deleted before its test began."))
-        return Task(accounts.legs(session, account), check.id, moment)
+        recipient = accounts.check_address(recipient)
     except RuleBroken as broken:
-        result = Result(Task({}, check.id, moment))
-        result.end(MailError(Category.CONFIG, broken.message))
-        _close(session, check, result)
-        return None
+        raise RuleBroken(broken.message, field="recipient") from broken
+    if accounts.server_of(account, Direction.OUTGOING) is None:
+        raise RuleBroken(t("This account has no server for sending."), field="recipient")
+    awaits = awaits and recipient == account.address
+    check = _new_alone(session, account, actor, message_to=recipient, awaits=awaits)
+    what = f"sent a test message from {account.address}"
+    activity.record(session, actor, what, detail=recipient, account_id=account.id)
+    return check
 
 
-def note_stages(session: Session, result: Result) -> None:
-    """Write how far a running check has come, unless it was taken from its job."""
-    session.execute(_of(result.task).values(stages=result.stage_list()).execution_options(synchronize_session=False))
+def request_other_login(session: Session, *, account: Account, user_name: str, actor: Actor) -> Check:
+    """A check of `account` under another user name; whatever comes of it, the account stays as it is.
 
-
-def give_back(session: Session, tasks: Sequence[Task]) -> None:
-    """Let another job do `tasks`, which cannot be ended here."""
-    for task in tasks:
-        session.execute(_of(task).values(started_at=None, stages=[]).execution_options(synchronize_session=False))
-
-
-def finish(session: Session, result: Result) -> None:
-    """Write how the check ended, and what that means for the account.
-
-    A check that is finished, deleted or taken from its job is left alone, and so is the health of an account whose
-    settings have changed since the check began.
+    Raises RuleBroken when a test is running already.
     """
-    check = session.get(Check, result.task.check_id, with_for_update=True, populate_existing=True)
-    if check is not None and check.finished_at is None and check.started_at == result.task.started_at:
-        _close(session, check, result)
+    return _new_alone(session, account, actor, user_name=accounts.check_line(user_name, name="user_name", most=254))
 
 
-def _close(session: Session, check: Check, result: Result) -> None:
-    account = session.get(Account, check.account_id, with_for_update={"of": Account}, populate_existing=True)
-    if account is None:
-        return
-    told = summary(result, address=account.address)
-    check.finished_at, check.seconds = now(), result.seconds
-    check.outcome = CheckOutcome(told["outcome"])
-    check.category = Category(told["category"]) if told["category"] else None
-    check.stages, check.diagnosis, check.folders = told["stages"], told["diagnosis"], told["folders"]
-    if account.version == check.account_version and account.deleting_at is None and not result.is_broken:
-        _record_health(session, account, result)
+def request_draft_check(session: Session, *, legs: Legs, address: str, actor: Actor) -> Check:
+    """A check of servers and credentials that are not saved; the secrets wait sealed. Ring "check" after the commit.
+
+    Raises RuleBroken when too many were asked for.
+    """
+    limits.spend(session, actor=actor, hosts=[leg.server.host for leg in legs.values()])
+    check = Check(draft=drafts.keep(session, legs), address=address, requested_by=actor.name, stages=[])
+    note_targets(check, legs)
+    session.add(check)
     session.flush()
+    return check
 
 
-def summary(result: Result, *, address: str) -> dict[str, Any]:
-    """The end of a test as data: {outcome, category, seconds, stages, diagnosis, folders}, all of it fit for JSON.
-
-    When both directions fail, receiving leads and the diagnosis of sending stands in its `also`.
-    """
-    diagnoses = [_diagnosis(result, direction, failure, address) for direction, failure in _in_order(result)]
-    diagnosis = diagnoses[0] if diagnoses else None
-    if diagnosis:
-        diagnosis["also"] = diagnoses[1] if len(diagnoses) > 1 else None
-    return {
-        "outcome": str(CheckOutcome.PASSED if result.has_passed else CheckOutcome.FAILED),
-        "category": diagnosis["category"] if diagnosis else None,
-        "seconds": result.seconds,
-        "stages": result.stage_list(),
-        "diagnosis": diagnosis,
-        "folders": result.folders,
-    }
+# The pieces of a request.
 
 
-def _in_order(result: Result) -> list[tuple[Direction, Failure]]:
-    return [(direction, result.failures[direction]) for direction in Direction if direction in result.failures]
+def _new_alone(session: Session, account: Account, actor: Actor, **wishes: Any) -> Check:
+    if _open(session, account.id) is not None:
+        raise RuleBroken(t("A test of this account is running. Wait for its end, then try again."))
+    return _new(session, account, actor, **wishes)
 
 
-def _diagnosis(result: Result, direction: Direction, failure: Failure, address: str) -> dict[str, Any]:
-    leg = result.task.legs.get(direction)
-    return diagnose(
-        failure.error,
-        direction=direction,
-        stage=failure.stage,
-        server=leg.server if leg else None,
-        user_name=leg.how.username if leg else "",
-        address=address,
-    )
+def _new(session: Session, account: Account, actor: Actor, **wishes: Any) -> Check:
+    check = Check(account_id=account.id, account_version=account.version, requested_by=actor.name, stages=[], **wishes)
+    check.address = account.address
+    _note_servers(check, account)
+    if not check.in_turn:
+        _spend(session, account, check, actor)
+    try:
+        with session.begin_nested():
+            session.add(check)
+    except IntegrityError:  # Somebody else clicked a moment earlier.
+        found = _open(session, account.id)
+        return found or _new(session, account, actor, **wishes)
+    if not check.in_turn:
+        activity.record(session, actor, f"tested the connection of {account.address}", account_id=account.id)
+    session.flush()
+    return check
 
 
-def _record_health(session: Session, account: Account, result: Result) -> None:
-    for direction in Direction:
-        if direction in result.proved:
-            accounts.record_success(session, account, direction=direction)
-        elif failure := result.failures.get(direction):
-            accounts.record_failure(
-                session,
-                account,
-                direction=direction,
-                category=failure.error.category,
-                reason=_diagnosis(result, direction, failure, account.address)["title"],
-                permanent=failure.error.permanent,
-                sure=True,
-            )
+def _note_servers(check: Check, account: Account) -> None:
+    servers = {direction: accounts.server_of(account, direction) for direction in Direction}
+    check.servers = {direction.value: str(server) for direction, server in servers.items() if server}
+    names = {direction: accounts.user_name(account, Direction(direction)) for direction in check.servers}
+    check.users = {direction: check.user_name or name for direction, name in names.items()}
 
 
-def _of(task: Task) -> Any:
-    """The update of the row of `task`, as long as it is this job's."""
-    mine = (Check.id == task.check_id, Check.started_at == task.started_at, Check.finished_at.is_(None))
-    return update(Check).where(*mine)
+def _spend(session: Session, account: Account, check: Check, actor: Actor) -> None:
+    """Count `check`, unless it tests what has worked before and writes to nobody else."""
+    to_others = check.message_to not in ("", None, account.address)
+    if actor.person_id is not None and (to_others or not _is_proved(session, account, check)):
+        limits.spend(session, actor=actor, hosts=hosts_of(check))
+
+
+def _is_proved(session: Session, account: Account, check: Check) -> bool:
+    """Whether these very servers have let this account in before, under the same user names."""
+    query = select(Check.servers, Check.users).where(Check.account_id == account.id)
+    passed = session.execute(query.where(Check.outcome == CheckOutcome.PASSED))
+    return any((servers, users) == (check.servers, check.users) for servers, users in passed)
 
 
 def _newest(account_id: int) -> Any:
-    return select(Check).where(Check.account_id == account_id).order_by(Check.id.desc()).limit(1)
+    return select(Check).where(Check.account_id == account_id).order_by(Check.id.desc())
 
 
 def _open(session: Session, account_id: int) -> Check | None:

@@ -4,32 +4,40 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account
+from mailadmin.connections import facts, headline
+from mailadmin.connections.facts import Ability, Shown
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.probe import planned
 from mailadmin.db import now
-from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction, Server, StageName, StageOutcome
+from mailadmin.errors import RuleBroken
+from mailadmin.mail.types import Direction, Server, StageName, StageOutcome, TLSMode
 from mailadmin.text import t
 
-_TONES = {
-    StageOutcome.RUNNING: "run",
-    StageOutcome.PASSED: "ok",
-    StageOutcome.FAILED: "bad",
-    StageOutcome.SKIPPED: "off",
-}
 WAITING = "wait"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One stage: tone (run ok bad off wait), what is done, how it went, how long it took, and why it failed."""
+    """One stage: tone (run ok warn bad off wait), what is done, how it went, what the server said, how long it took,
+    and why it failed: the diagnosis, and the certificate that it speaks of."""
 
     tone: str
     what: str
     detail: str = ""
     took: str = ""
+    said: str = ""
     diagnosis: dict[str, Any] | None = None
+    certificate: Shown | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What else is known of one server."""
+
+    cipher: str
+    mechanism: str
+    certificate: Shown | None
+    abilities: list[Ability]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,27 @@ class Side:
     """Receiving or sending. `remark` says why there are no lines."""
 
     title: str
+    direction: Direction
     server: Server | None
     lines: list[Line] = field(default_factory=list)
     remark: str = ""
+    details: Details | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the connection is not encrypted."""
+        return self.server is not None and self.server.tls_mode is TLSMode.NONE
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a line failed."""
+        return any(line.tone == "bad" for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A whole test. `general` is a diagnosis that belongs to no stage."""
+    """A whole test. `general` is a diagnosis that belongs to no stage; `pushes`: new mail is told at once; `signs_in`:
+    it was more than a test of the servers."""
 
     is_running: bool
     has_passed: bool
@@ -54,87 +75,66 @@ class Timeline:
     sides: list[Side]
     steps: int
     passed: int
+    took: str = ""
+    pushes: bool = False
+    signs_in: bool = True
     general: dict[str, Any] | None = None
 
 
-def timeline(account: Account, check: Check) -> Timeline:
-    """How `check` goes, or went, for `account`."""
+def timeline(check: Check) -> Timeline:
+    """How `check` goes, or went."""
     is_running = check.finished_at is None
-    has_passed = check.outcome is CheckOutcome.PASSED
-    sides = [_side(account, check, direction) for direction in Direction]
+    sides = [_side(check, direction) for direction in Direction]
     lines = [line for side in sides for line in side.lines]
-    shown = any(line.diagnosis for line in lines)
-    failed = next((stage for stage in check.stages if stage["outcome"] == StageOutcome.FAILED), None)
+    is_shown = any(line.diagnosis for line in lines)
+    has_passed = check.outcome is CheckOutcome.PASSED
+    failed = {side.direction for side in sides if side.has_failed}
+    working = {direction for direction in Direction if _signed_in(check, direction)} - failed
+    told = _stage(check, Direction.INCOMING, StageName.SIGN_IN) or {}
     return Timeline(
         is_running,
         has_passed,
-        title=_title(check, failed),
-        lede=_lede(is_running, has_passed, account.is_set_up),
-        status=_status(check, lines),
+        title=headline.title(check),
+        lede=headline.lede(check, failed, working),
+        status=headline.status(check, [(line.tone, line.what) for line in lines]),
         sides=sides,
-        steps=len(lines),
-        passed=sum(line.tone == "ok" for line in lines),
-        general=check.diagnosis if not shown and not is_running else None,
+        steps=sum(line.tone != "off" or not has_passed for line in lines),
+        passed=sum(line.tone in ("ok", "warn") for line in lines),
+        took=facts.duration((check.seconds or 0.0) * 1000),
+        signs_in=headline.signs_in(check),
+        pushes="IDLE" in ((told.get("facts") or {}).get("capabilities") or ()),
+        general=check.diagnosis if not is_shown and not is_running else None,
     )
 
 
-def _title(check: Check, failed: dict[str, Any] | None) -> str:
-    if check.finished_at is None:
-        return t("Testing the connection")
-    if check.outcome is CheckOutcome.PASSED:
-        return t("The connection works")
-    if check.category in (Category.TIMEOUT, Category.POLICY, Category.CONFIG):
-        return {
-            Category.TIMEOUT: t("The server did not answer in time"),
-            Category.POLICY: t("This connection is not allowed"),
-            Category.CONFIG: t("A setting has to be changed first"),
-        }[check.category]
-    titles = {
-        StageName.DNS: t("The server was not found"),
-        StageName.TCP: t("The server was not reached"),
-        StageName.TLS: t("Encryption did not work"),
-        StageName.GREETING: t("The server did not greet"),
-        StageName.SIGN_IN: t("Signing in did not work"),
-        StageName.FOLDERS: t("The folders could not be listed"),
-    }
-    return titles[StageName(failed["name"])] if failed else t("The connection could not be tested")
+def tested(check: Check, direction: Direction) -> tuple[Server | None, str]:
+    """The server and the user name of `check` for `direction`; old tests did not keep them, so what is set counts."""
+    written = (check.servers or {}).get(direction)
+    if written:
+        try:
+            return accounts.parse_server(written), (check.users or {}).get(direction, "")
+        except RuleBroken:  # Written by another version.
+            return None, ""
+    if check.servers or check.account is None:
+        return None, ""
+    return accounts.server_of(check.account, direction), accounts.user_name(check.account, direction)
 
 
-def _lede(is_running: bool, has_passed: bool, is_set_up: bool) -> str:
-    if is_running:
-        return t("This takes a few seconds. You may leave the page; the test goes on.")
-    if has_passed:
-        return t("Mail can be synced.") if is_set_up else t("You can go on to the folders.")
-    return (
-        t("One step failed. Nothing is lost: mail waits at the provider.")
-        if is_set_up
-        else t("One step failed. Your entries are kept.")
-    )
-
-
-def _status(check: Check, lines: list[Line]) -> str:
-    """The one sentence for screen readers."""
-    if check.outcome is CheckOutcome.PASSED:
-        return t("The test passed.")
-    if check.finished_at is not None:
-        return t("The test failed: {why}.", why=check.diagnosis["title"]) if check.diagnosis else t("The test failed.")
-    at = next((n for n, line in enumerate(lines, 1) if line.tone == "run"), 0)
-    if not at:
-        return t("The test waits for its turn.") if check.started_at is None else t("The test is running.")
-    return t("Step {n} of {all} is running: {what}.", n=at, all=len(lines), what=lines[at - 1].what)
-
-
-def _side(account: Account, check: Check, direction: Direction) -> Side:
+def _side(check: Check, direction: Direction) -> Side:
     title = t("Receiving") if direction is Direction.INCOMING else t("Sending")
-    server = accounts.server_of(account, direction)
-    told = {StageName(stage["name"]): stage for stage in check.stages if stage["direction"] == direction}
+    server, user = tested(check, direction)
     if server is None:
-        return Side(title, None, remark=t("This account has no server for it, so nothing was tested."))
-    order = [*told, *(name for name in planned(server, direction) if name not in told)]
-    user = accounts.user_name(account, direction)
+        whose = t("There is no server for it, so nothing was tested.")
+        if check.account_id is not None:
+            whose = t("This account has no server for it, so nothing was tested.")
+        return Side(title, direction, None, remark=whose)
+    sends = bool(check.message_to) and direction is Direction.OUTGOING
+    told = [StageName(stage["name"]) for stage in check.stages if stage["direction"] == direction]
+    order = [*told, *(name for name in planned(server, direction, sends=sends) if name not in told)]
     diagnosis = _diagnosis_of(check, direction)
-    lines = [_line(name, told.get(name), check, server, user, diagnosis) for name in order]
-    return Side(title, server, lines)
+    one = _OneSide(check, direction, server, user, diagnosis)
+    lines = [one.line(name) for name in order if name is not StageName.ARRIVAL]
+    return Side(title, direction, server, lines, details=one.details())
 
 
 def _diagnosis_of(check: Check, direction: Direction) -> dict[str, Any] | None:
@@ -144,74 +144,131 @@ def _diagnosis_of(check: Check, direction: Direction) -> dict[str, Any] | None:
     return found
 
 
-def _line(
-    name: StageName,
-    stage: dict[str, Any] | None,
-    check: Check,
-    server: Server,
-    user: str,
-    diagnosis: dict[str, Any] | None,
-) -> Line:
-    what = _what(name, server, user)
-    if stage is None:
-        tone = WAITING if check.finished_at is None else "off"
-        return Line(tone, what, "" if tone == WAITING else t("Skipped"))
-    outcome = StageOutcome(stage["outcome"])
-    if outcome is StageOutcome.RUNNING:
-        return Line("run", what, t("Waiting for an answer"), _running_for(check))
-    if outcome is StageOutcome.FAILED:
-        return Line("bad", what, "" if diagnosis else stage["detail"], duration(stage["ms"]), diagnosis)
-    if outcome is StageOutcome.SKIPPED:
-        return Line("off", what, stage["detail"])
-    return Line(_TONES[outcome], what, _passed(name, stage["detail"], check, server), duration(stage["ms"]))
+def _stage(check: Check, direction: Direction, name: StageName) -> dict[str, Any] | None:
+    here = (stage for stage in check.stages if stage["direction"] == direction and stage["name"] == name)
+    return next(here, None)
 
 
-def _what(name: StageName, server: Server, user: str) -> str:
-    words = {
-        StageName.DNS: t("Find the server"),
-        StageName.TCP: t("Reach port {port}", port=server.port),
-        StageName.TLS: t("Agree on encryption"),
-        StageName.GREETING: t("Hear the greeting"),
-        StageName.SIGN_IN: t("Sign in as {user}", user=user),
-        StageName.FOLDERS: t("List folders"),
-    }
-    return words[name]
+def _signed_in(check: Check, direction: Direction) -> bool:
+    stage = _stage(check, direction, StageName.SIGN_IN)
+    return stage is not None and stage["outcome"] == StageOutcome.PASSED
 
 
-def _passed(name: StageName, detail: str, check: Check, server: Server) -> str:
-    if name is StageName.DNS:
-        return t("{host} is {address}", host=server.host, address=detail) if detail != server.host else t("Found")
-    if name is StageName.TLS:
-        version = detail.replace("TLSv", "TLS ")
-        return t("{version}, the certificate is trusted", version=version) if version else t("Certificate trusted")
-    if name is StageName.FOLDERS and check.folders:
-        return _folders(check.folders)
-    words = {
-        StageName.TCP: t("Connection accepted"),
-        StageName.GREETING: t("The server greets"),
-        StageName.SIGN_IN: t("Password accepted"),
-    }
-    return words.get(name, detail)
+@dataclass(frozen=True, slots=True)
+class _OneSide:
+    """Makes the lines of one direction."""
 
+    check: Check
+    direction: Direction
+    server: Server
+    user: str
+    diagnosis: dict[str, Any] | None
 
-def _folders(folders: list[dict[str, Any]]) -> str:
-    messages = sum(folder.get("messages") or 0 for folder in folders)
-    number = t("1 folder") if len(folders) == 1 else t("{n} folders", n=f"{len(folders):,}")
-    return (
-        t("{folders}, 1 message", folders=number)
-        if messages == 1
-        else t("{folders}, {n} messages", folders=number, n=f"{messages:,}")
-    )
+    def line(self, name: StageName) -> Line:
+        stage, what = self._at(name), self._what(name)
+        if stage is None:
+            if self.check.finished_at is None:
+                return Line(WAITING, what)
+            return Line("off", what, t("Skipped") if self.user else t("Skipped, because only the server is tested"))
+        if name is StageName.MESSAGE and stage["outcome"] == StageOutcome.PASSED:
+            return self._message(what, stage)
+        return self._told(name, what, stage)
 
+    def details(self) -> Details | None:
+        """None where nothing was learned that is worth a look."""
+        tls, sign_in = self._facts(StageName.TLS), self._facts(StageName.SIGN_IN)
+        if not tls and not sign_in:
+            return None
+        return Details(
+            cipher=tls.get("cipher", ""),
+            mechanism=sign_in.get("mechanism", ""),
+            certificate=facts.shown(tls.get("certificate")),
+            abilities=facts.abilities(self.server.protocol, sign_in.get("capabilities")),
+        )
 
-def _running_for(check: Check) -> str:
-    """How long the running stage has lasted: what is left when the ended stages are taken away."""
-    if check.started_at is None:
-        return ""
-    ended = sum(stage["ms"] for stage in check.stages)
-    return duration(max((now() - check.started_at).total_seconds() * 1000 - ended, 0.0))
+    def _told(self, name: StageName, what: str, stage: dict[str, Any]) -> Line:
+        outcome = StageOutcome(stage["outcome"])
+        if outcome is StageOutcome.RUNNING:
+            return Line("run", what, t("Waiting for an answer"), self._running_for())
+        if outcome is StageOutcome.FAILED:
+            return self._failed(what, stage)
+        if outcome is StageOutcome.SKIPPED:
+            return Line("off", what, stage["detail"])
+        tone, detail = self._passed(name, stage["detail"])
+        said = facts.greeting(self._facts(name)) if name is StageName.GREETING else ""
+        return Line(tone, what, "" if said else detail, facts.duration(stage["ms"]), said)
 
+    def _failed(self, what: str, stage: dict[str, Any], detail: str = "") -> Line:
+        found = self.diagnosis
+        detail = detail or ("" if found else stage["detail"])
+        certificate = facts.shown(found.get("certificate")) if found else None
+        return Line("bad", what, detail, facts.duration(stage["ms"]), diagnosis=found, certificate=certificate)
 
-def duration(ms: float) -> str:
-    """`ms` in words: `12 ms`, `1.9 s`."""
-    return t("{n} s", n=f"{ms / 1000:.1f}") if ms >= 1000 else t("{n} ms", n=max(round(ms), 1))
+    def _message(self, what: str, sent: dict[str, Any]) -> Line:
+        """A message that was handed over; where its arrival is waited for, that belongs to it."""
+        to_itself = self.check.message_to == self.check.address
+        to = t("To itself") if to_itself else t("To {recipient}", recipient=self.check.message_to)
+        handed_over = t("{to}; handed over", to=to)
+        arrival = self._at(StageName.ARRIVAL)
+        if arrival is None:
+            is_waiting = self.check.awaits and self.check.finished_at is None
+            return Line("run" if is_waiting else "ok", what, handed_over, facts.duration(sent["ms"]))
+        if arrival["outcome"] == StageOutcome.RUNNING:
+            return Line("run", what, t("{to}; waiting for its arrival", to=to), self._running_for())
+        if arrival["outcome"] == StageOutcome.FAILED:
+            return self._failed(what, arrival, handed_over)
+        if arrival["outcome"] == StageOutcome.SKIPPED:
+            return Line("ok", what, handed_over, facts.duration(sent["ms"]))
+        seconds = self._facts(StageName.ARRIVAL).get("seconds", 0.0)
+        said = (
+            t("{to}; arrived after {n} s", to=to, n=f"{seconds:.1f}") if seconds else t("{to}; arrived at once", to=to)
+        )
+        return Line("ok", what, said, facts.duration(sent["ms"] + arrival["ms"]))
+
+    def _what(self, name: StageName) -> str:
+        words = {
+            StageName.DNS: t("Find the server"),
+            StageName.TCP: t("Reach port {port}", port=self.server.port),
+            StageName.TLS: t("Agree on encryption"),
+            StageName.GREETING: t("Hear the greeting"),
+            StageName.SIGN_IN: t("Sign in as {user}", user=self.user) if self.user else t("Sign in"),
+            StageName.FOLDERS: t("List folders"),
+            StageName.MESSAGE: t("Send a test message"),
+        }
+        return words[name]
+
+    def _passed(self, name: StageName, detail: str) -> tuple[str, str]:
+        """The tone and the sentence of a stage that passed."""
+        learned = self._facts(name)
+        if name is StageName.TLS:
+            return facts.encryption(learned, detail)
+        if name is StageName.FOLDERS and (learned or self.check.folders):
+            return facts.listing(learned, self.check.folders)
+        if name is StageName.DNS:
+            return "ok", self._found(detail)
+        if name is StageName.TCP:
+            several = len(self._facts(StageName.DNS).get("addresses", ())) > 1
+            return "ok", t("{address} accepted the connection", **learned) if several else t("Connection accepted")
+        if name is StageName.SIGN_IN:
+            mechanism = learned.get("mechanism")
+            return "ok", t("Password accepted ({name})", name=mechanism) if mechanism else t("Password accepted")
+        return "ok", t("The server greets") if name is StageName.GREETING else detail
+
+    def _found(self, detail: str) -> str:
+        addresses = ", ".join(self._facts(StageName.DNS).get("addresses") or [detail])
+        if addresses == self.server.host:
+            return t("Found")
+        return t("{host} is {address}", host=self.server.host, address=addresses)
+
+    def _at(self, name: StageName) -> dict[str, Any] | None:
+        return _stage(self.check, self.direction, name)
+
+    def _facts(self, name: StageName) -> dict[str, Any]:
+        return (self._at(name) or {}).get("facts") or {}
+
+    def _running_for(self) -> str:
+        """How long the running stage has lasted: what is left when the ended stages are taken away."""
+        if self.check.started_at is None:
+            return ""
+        ended = sum(stage["ms"] for stage in self.check.stages)
+        return facts.duration(max((now() - self.check.started_at).total_seconds() * 1000 - ended, 0.0))

@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import g, request
 from flask_login import current_user
-from sqlalchemy import func, select
 
 from mailadmin import db, web
 from mailadmin.access.service import visible_accounts
@@ -12,7 +11,6 @@ from mailadmin.accounts.models import Account
 from mailadmin.console import queries
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import Permission, allows
-from mailadmin.providers.models import Provider
 from mailadmin.text import t
 
 MAILBOXES = 8
@@ -48,7 +46,7 @@ def _signed_in() -> dict[str, Any]:
         values["counts"] = {
             "accounts": counted["all"],
             "attention": counted["attention"],
-            "providers": session.scalar(select(func.count(Provider.id))),
+            "providers": queries.provider_count(session),
         }
         values["vitals"] = _vitals(queries.vitals(session))
     return values
@@ -59,6 +57,9 @@ def _vitals(pulse: queries.Vitals) -> dict[str, str]:
         waiting = t("queue unreachable")
     else:
         waiting = t("queue {n}", n=web.num(pulse.waiting)) if pulse.waiting else t("queue empty")
+    if pulse.silent:
+        silent = t("1 runner silent") if pulse.silent == 1 else t("{n} runners silent", n=pulse.silent)
+        return {"tone": "bad", "text": f"{silent}, {waiting}"}
     if not pulse.runners:
         return {"tone": "bad", "text": t("No runner, {waiting}", waiting=waiting)}
     runners = t("1 runner") if pulse.runners == 1 else t("{n} runners", n=pulse.runners)

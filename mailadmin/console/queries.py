@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -16,29 +15,37 @@ from mailadmin.providers.models import Provider
 PAGE = 50
 ATTENTION = (Health.UNREACHABLE, Health.NEEDS_ATTENTION)
 WORDS = 10
-SILENT_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Whether background work goes on: `runners` alive, jobs `waiting` (None: no queue), a `clock` that ticks."""
+    """Whether background work goes on: `runners` alive, jobs `waiting` (None: no queue), a `clock` that ticks.
+
+    `silent` is how many runners ended without a word while work was there.
+    """
 
     runners: int
+    silent: int
     waiting: int | None
     clock: bool
 
     @property
     def tone(self) -> str:
         """How it looks on the page."""
-        return "ok" if self.runners and self.waiting is not None and self.clock else "bad"
+        is_well = self.runners and not self.silent and self.waiting is not None and self.clock
+        return "ok" if is_well else "bad"
 
 
 def vitals(session: Session) -> Vitals:
     """The pulse of the runners, the queue and the clock."""
-    waiting = queue.waiting()
+    counted, moment = queue.waiting(), now()
+    waiting = None if counted is None else sum(counted.values())
+    runners = leases.not_given_back(session, "runner:")
+    alive = sum(runner.expires_at > moment for runner in runners)
     return Vitals(
-        runners=len(leases.held_now(session, "runner:")),
-        waiting=None if waiting is None else sum(waiting.values()),
+        runners=alive,
+        silent=len(runners) - alive if waiting or not alive else 0,
+        waiting=waiting,
         clock=bool(leases.held_now(session, "clock")),
     )
 
@@ -55,12 +62,12 @@ def tallies(session: Session) -> dict[str, int]:
 
 _trouble = or_(Account.health.in_(ATTENTION), Account.outgoing_health.in_(ATTENTION))
 _running = Account.running_since.is_not(None)
-_at_work = Account.is_set_up & (Account.health != Health.PAUSED)
+AT_WORK = Account.is_set_up & (Account.health != Health.PAUSED)
 TABS = {
     "all": Account.id.is_not(None),
-    "connected": _at_work & ~_trouble & ~_running,
-    "syncing": _at_work & ~_trouble & _running,
-    "attention": _at_work & _trouble,
+    "connected": AT_WORK & ~_trouble & ~_running,
+    "syncing": AT_WORK & ~_trouble & _running,
+    "attention": AT_WORK & _trouble,
     "paused": Account.is_set_up & (Account.health == Health.PAUSED),
     "unfinished": ~Account.is_set_up,
 }
@@ -89,16 +96,14 @@ def page_of(session: Session, query: Select[Account], page: int) -> tuple[Sequen
     return session.scalars(rows).unique().all(), total, page
 
 
-def troubled(session: Session, *, limit: int = 20) -> list[Account]:
-    """Accounts that need somebody, the longest-standing first; what a person must mend comes before what may pass."""
-    query = select(Account).where(Account.deleting_at.is_(None), TABS["attention"])
-    worst = (Account.health == Health.NEEDS_ATTENTION).desc()
-    return list(session.scalars(query.order_by(worst, Account.health_since).limit(limit)).unique())
-
-
 def states(rows: Sequence[Account]) -> dict[int, str]:
     """The state of each account, by id."""
     return {account.id: state_of(account) for account in rows}
+
+
+def provider_count(session: Session) -> int:
+    """How many providers there are."""
+    return session.scalar(select(func.count(Provider.id))) or 0
 
 
 def providers(session: Session) -> Sequence[Row[Provider, int]]:
@@ -114,9 +119,3 @@ def providers(session: Session) -> Sequence[Row[Provider, int]]:
         .outerjoin(used, used.c.provider_id == Provider.id)
         .order_by(func.lower(Provider.name))
     ).all()
-
-
-def late(session: Session) -> int:
-    """How many accounts should have been synced more than five minutes ago and were not."""
-    due = Account.next_sync_at < now() - SILENT_AFTER
-    return session.scalar(select(func.count(Account.id)).where(Account.deleting_at.is_(None), _at_work, due)) or 0

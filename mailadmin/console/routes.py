@@ -6,8 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mailadmin import db, leases, queue, schema, web
 from mailadmin.accounts import service as accounts_service
 from mailadmin.activity import service as activities
-from mailadmin.connections import service as connections
-from mailadmin.console import queries
+from mailadmin.console import attention, chart, queries, work
 from mailadmin.console.forms import AccountFilter, DeleteForm, TypeToDeleteForm
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction
@@ -24,16 +23,18 @@ bp = Blueprint("console", __name__)
 @web.allow(Permission.SEE_CONSOLE)
 def overview() -> Answer:
     session = db.session()
-    tallies = queries.tallies(session)
-    troubled = queries.troubled(session)
+    tallies, looked, known = queries.tallies(session), work.look(session), queries.provider_count(session)
+    if not tallies["all"]:
+        return web.page("console/first_steps.html", work=looked, known=known)
+    causes, number = attention.causes(session)
     return web.page(
-        "console/overview.html" if tallies["all"] else "console/first_steps.html",
+        "console/overview.html",
+        headline=attention.headline(tallies, known, looked, all_well=not causes),
         tallies=tallies,
-        troubled=troubled,
-        states=queries.states(troubled),
-        vitals_now=queries.vitals(session),
-        late=queries.late(session),
-        providers=queries.providers(session),
+        work=looked,
+        causes=causes,
+        number=number,
+        chart=chart.of_last_day(session),
     )
 
 
@@ -47,9 +48,11 @@ def fleet() -> Answer:
 @bp.get("/overview/work")
 @web.allow(Permission.SEE_CONSOLE)
 @web.polled
-def work() -> Answer:
-    session = db.session()
-    return web.page("console/_work.html", vitals_now=queries.vitals(session), late=queries.late(session))
+def work_card() -> Answer:
+    """The card, and the alarm where it is another than the page shows: a screen reader reads it once."""
+    looked = work.look(db.session())
+    is_news = request.args.get("alarm", "") != looked.alarm
+    return web.page("console/_work.html", work=looked, alarm_is_news=is_news)
 
 
 @bp.get("/accounts")
@@ -91,16 +94,10 @@ def account(account_id: int) -> Answer:
         incoming=accounts_service.server_of(found, Direction.INCOMING),
         outgoing=accounts_service.server_of(found, Direction.OUTGOING),
         user_name=accounts_service.user_name(found, Direction.INCOMING),
-        diagnosis=_diagnosis(account_id),
+        diagnosis=sync_service.diagnosis(session, account_id),
         entries=activities.of_account(session, account_id, limit=8),
         **sync_service.panel(session, found),
     )
-
-
-def _diagnosis(account_id: int) -> dict[str, object] | None:
-    """What the last test found, while it is the last word on the account."""
-    check = connections.latest(db.session(), account_id)
-    return check.diagnosis if check and check.finished_at else None
 
 
 @bp.route("/accounts/<int:account_id>/delete", methods=["GET", "POST"])

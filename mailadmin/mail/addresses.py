@@ -91,6 +91,7 @@ def judge(address: IP, port: int, rules: Rules) -> None:
         raise MailError(
             Category.POLICY,
             f"{address} is {why}. Such addresses are never dialled, whatever MAILADMIN_ALLOWED_NETWORKS says.",
+            code="policy-never",
         )
     if any(ip.version == network.version and ip in network for ip in {real, address} for network in rules.networks):
         return
@@ -99,12 +100,14 @@ def judge(address: IP, port: int, rules: Rules) -> None:
             Category.POLICY,
             f"{address} is not a public address, and its network is not allowed here. "
             f"Whoever runs this installation can allow it in MAILADMIN_ALLOWED_NETWORKS.",
+            code="policy-network",
         )
     if port not in MAIL_PORTS | rules.ports:
         raise MailError(
             Category.POLICY,
             f"Port {port} is not a mail port. Whoever runs this installation can allow it in MAILADMIN_ALLOWED_PORTS, "
             f"or the whole network in MAILADMIN_ALLOWED_NETWORKS.",
+            code="policy-port",
         )
 
 

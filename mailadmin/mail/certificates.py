@@ -1,16 +1,63 @@
-"""Reads the names in a certificate, to show what a server calls itself; nothing here decides about trust."""
+"""Reads certificates, to show what servers and people hand us; nothing here decides about trust."""
+
+from typing import TypedDict
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mailadmin.mail.scrub import scrub
+
+MOST_NAMES = 20
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension)
 
 
-def names_in(der: bytes) -> list[str]:
-    """Return the DNS names and IP addresses that the DER certificate is for; an unreadable one has none.
-
-    The names are the server's words: scrub them before they are shown.
+class Certificate(TypedDict):
+    """A certificate as it is shown: the names it is for (at most 20), who it is about and who vouches for it, from when
+    to when (ISO 8601, UTC), and its SHA-256 as 64 hexadecimal digits. The words are the server's, scrubbed.
     """
+
+    names: list[str]
+    subject: str
+    issuer: str
+    starts: str
+    ends: str
+    sha256: str
+
+
+def read(der: bytes) -> Certificate | None:
+    """What the DER certificate says; None for one that cannot be read."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        return _told(x509.load_der_x509_certificate(der))
+    except _UNREADABLE:
+        return None
+
+
+def read_pem(text: str) -> list[tuple[Certificate, str]]:
+    """The certificates in PEM `text`, each with its own PEM. Raises ValueError if there is none or one is damaged."""
+    try:
+        found = x509.load_pem_x509_certificates(text.encode("ascii", "replace"))
+        return [(_told(one), one.public_bytes(Encoding.PEM).decode("ascii")) for one in found]
+    except _UNREADABLE as error:
+        raise ValueError("A certificate cannot be read.") from error
+
+
+def _told(certificate: x509.Certificate) -> Certificate:
+    return Certificate(
+        names=_names(certificate)[:MOST_NAMES],
+        subject=scrub(certificate.subject.rfc4514_string()),
+        issuer=scrub(certificate.issuer.rfc4514_string()),
+        starts=certificate.not_valid_before_utc.isoformat(),
+        ends=certificate.not_valid_after_utc.isoformat(),
+        sha256=certificate.fingerprint(SHA256()).hex(),
+    )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """The DNS names and IP addresses that it is for."""
+    try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except x509.ExtensionNotFound:
         return []
-    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return [scrub(name) for name in found]

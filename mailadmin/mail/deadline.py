@@ -25,6 +25,11 @@ class Deadline:
         return self._end <= time.monotonic()
 
 
+def too_much() -> MailError:
+    """Return the one error that says that a server sends without end."""
+    return MailError(Category.PROTOCOL, "The server sent far more than was asked for.", code="protocol-flood")
+
+
 def out_of_time() -> MailError:
     """Return the one error that says that a server did not answer in time."""
     return MailError(Category.TIMEOUT, "The server did not answer in time.")

@@ -11,11 +11,13 @@ and receive. When it is over they raise MailError, which no library mistakes for
 the system knows no deadline, so it runs in a daemon thread, which may outlive us, and which nobody waits for longer
 than five seconds.
 
-Size. Sockets count what they receive, and stop at a budget of bytes for the session.
+Size. Sockets count what they receive, and stop at a budget of bytes for the session, or for each step of a long one.
 
-Encryption. Certificates and names are always verified, TLS 1.2 is the least, and there is no setting to turn that off.
-Plain text needs the permission of the installation. A port that speaks TLS where plain text was expected never says a
-word and waits for us to begin; so when no greeting comes, `expect_plain_greeting` begins, once, and knows then.
+Encryption. Certificates and names are always verified, and there is no setting to turn that off. A provider may have
+authorities and a lowest version of TLS of its own; an account may pin one certificate, which is then compared before
+anything is said. Plain text needs the permission of the installation. A port that speaks TLS where plain text was
+expected never says a word and waits for us to begin; so when no greeting comes, `expect_plain_greeting` begins, once,
+and knows then.
 
 What can go wrong is said as a MailError with a stage reported as failed: dns, tcp or tls.
 """
@@ -28,18 +30,20 @@ import threading
 from contextlib import suppress
 from typing import Any, cast
 
-from mailadmin.mail import tls
+from mailadmin.mail import certificates, tls
 from mailadmin.mail.addresses import IP, check_host, check_port, judge
-from mailadmin.mail.deadline import Deadline, out_of_time
+from mailadmin.mail.deadline import Deadline, out_of_time, too_much
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.stages import Stages
-from mailadmin.mail.types import Direction, Report, Rules, Server, StageName, TLSMode
+from mailadmin.mail.types import Direction, Report, Rules, Server, StageName, TLSMode, Trust
 
 __all__ = ["Connection", "Deadline", "check_host", "check_port", "connect", "guard"]
 
 RESOLVER_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # Three tries of the kernel; the half where another address may answer (RFC 8305).
 BUDGET = 200_000_000
 _GREETING_SHARE = 0.6
+_DER = 2  # _ssl.ENCODING_DER
 
 
 def guard(value: str, what: str) -> str:
@@ -103,7 +107,7 @@ class _Guarded(socket.socket):
     def _count(self, got: int) -> None:
         self.budget -= got
         if self.budget < 0:
-            raise MailError(Category.PROTOCOL, "The server sent far more than was asked for.")
+            raise too_much()
 
 
 class _PlainSocket(_Guarded):
@@ -120,7 +124,7 @@ class _TLSSocket(_Guarded, ssl.SSLSocket):
 
 def warm_up(rules: Rules) -> None:
     """Read the trusted certificates now (44 ms of CPU), so that processes forked afterwards share them."""
-    tls.context(rules.ca_file, _TLSSocket)
+    tls.context(rules.ca_file, Trust(), _TLSSocket)
 
 
 class Connection:
@@ -135,31 +139,35 @@ class Connection:
         self.stages = stages
         self._rules = rules
         self._deadline = deadline
+        self._budget = sock.budget
         sock.deadline = deadline
 
     @property
     def deadline(self) -> Deadline:
-        """By when the conversation must be over; a new one may be set between two steps of a long session."""
+        """By when the conversation must be over; with a new one, set between two steps, the budget begins anew too."""
         return self._deadline
 
     @deadline.setter
     def deadline(self, deadline: Deadline) -> None:
         self._deadline = self.socket.deadline = deadline
+        self.socket.budget = self._budget
 
     def start_tls(self) -> _Guarded:
         """Encrypt the connection, report the stage, and return the new socket. Raises MailError (tls, timeout)."""
         with self.stages.stage(StageName.TLS) as passing:
-            passing.detail = self._handshake()
+            wrapped = self._handshake()
+            passing.detail, passing.facts = wrapped.version() or "", _facts(wrapped, self.server.trust)
         return self.socket
 
-    def _handshake(self) -> str:
-        """Replace the socket by an encrypted one whose certificate is for the server's name; return the TLS version."""
-        plain = self.socket
-        context = tls.context(self._rules.ca_file, _TLSSocket)
+    def _handshake(self) -> "_TLSSocket":
+        """Replace the socket by an encrypted one whose certificate is trusted, and return it."""
+        plain, trust = self.socket, self.server.trust
+        context = tls.context(self._rules.ca_file, trust, _TLSSocket)
         try:
             wrapped = context.wrap_socket(plain, do_handshake_on_connect=False, server_hostname=self.server.host)
         except (OSError, ValueError) as error:
-            raise MailError(Category.TLS, "The server closed the connection before encryption began.") from error
+            sentence = "The server closed the connection before encryption began."
+            raise MailError(Category.TLS, sentence, code="tls-closed") from error
         self.socket = wrapped = cast(_TLSSocket, wrapped)  # The context makes this class, and the stubs do not know.
         wrapped.deadline, wrapped.budget = plain.deadline, plain.budget
         try:
@@ -168,7 +176,8 @@ class Connection:
             raise MailError(Category.TIMEOUT, "The server did not answer in time while encryption began.") from None
         except OSError as error:
             raise tls.explain(error, self.server, _unverified_chain(wrapped)) from error
-        return wrapped.version() or ""
+        tls.check_pin(trust, wrapped.getpeercert(binary_form=True))
+        return wrapped
 
     def expect_plain_greeting(self) -> None:
         """Wait until the server says its first bytes in plain text.
@@ -185,7 +194,9 @@ class Connection:
         except OSError as error:
             raise MailError(Category.NETWORK, "The connection to the server broke.") from error
         if not first:
-            raise MailError(Category.NETWORK, "The server closed the connection without a greeting.")
+            raise MailError(
+                Category.NETWORK, "The server closed the connection without a greeting.", code="no-greeting"
+            )
         if first[0] in (0x15, 0x16) and first[1:2] in (b"", b"\x03"):
             raise tls.is_tls(self.server)
 
@@ -194,6 +205,9 @@ class Connection:
         try:
             self._handshake()
         except MailError as error:
+            if error.code in ("tls-promise-broken", "tls-port-is-plain"):
+                sentence = "This port waits for us to begin, as web servers do; mail servers greet first."
+                return MailError(Category.PROTOCOL, sentence, code="protocol-greeting")
             if error.category is not Category.TLS or not isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 return MailError(Category.TIMEOUT, "The server accepted the connection and then said nothing.")
         return tls.is_tls(self.server)
@@ -222,17 +236,14 @@ def connect(
     """
     stages = Stages(direction, report)
     with stages.stage(StageName.DNS) as passing:
-        if server.tls_mode is TLSMode.NONE and not rules.plaintext:
-            raise MailError(
-                Category.POLICY,
-                "Connections without encryption are not allowed here; choose implicit TLS or STARTTLS, or set "
-                "MAILADMIN_ALLOW_PLAINTEXT for the whole installation.",
-            )
+        _refuse_plaintext(server, rules)
         allowed = _allowed(server, rules, deadline)
         passing.detail = ", ".join(map(str, allowed[:4]))
+        passing.facts = {"addresses": [str(address) for address in allowed[:4]]}
     with stages.stage(StageName.TCP) as passing:
         sock, address = _first_that_answers(allowed, server.port, deadline)
         passing.detail = f"{address}, port {server.port}"
+        passing.facts = {"address": str(address)}
     sock.budget = budget
     connection = Connection(sock, address, server, rules, deadline, stages)
     if server.tls_mode is TLSMode.NONE:
@@ -244,6 +255,16 @@ def connect(
             connection.close()
             raise
     return connection
+
+
+def _refuse_plaintext(server: Server, rules: Rules) -> None:
+    if server.tls_mode is TLSMode.NONE and not rules.plaintext:
+        raise MailError(
+            Category.POLICY,
+            "Connections without encryption are not allowed here; choose implicit TLS or STARTTLS, or set "
+            "MAILADMIN_ALLOW_PLAINTEXT for the whole installation.",
+            code="policy-plaintext",
+        )
 
 
 def _allowed(server: Server, rules: Rules, deadline: Deadline) -> list[IP]:
@@ -276,7 +297,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IP]:
         raise MailError(Category.DNS, f"No name server said in time where {host} is.") from None
     if isinstance(answer, socket.gaierror) and answer.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
         raise MailError(
-            Category.DNS, f"There is no server named {host}; check the spelling.", permanent=True
+            Category.DNS, f"There is no server named {host}; check the spelling.", permanent=True, code="dns-unknown"
         ) from answer
     if isinstance(answer, Exception):
         raise MailError(Category.DNS, f"The name servers could not say where {host} is.") from answer
@@ -298,7 +319,8 @@ def _first_that_answers(allowed: list[IP], port: int, deadline: Deadline) -> tup
     """A connected socket to the first address that answers. Raises the MailError of the last one if none does."""
     trouble = MailError(Category.NETWORK, "The server could not be reached.")
     for position, address in enumerate(allowed):
-        share = deadline.left() / (len(allowed) - position)
+        others = len(allowed) - position - 1
+        share = min(CONNECT_SECONDS / 2 if others else CONNECT_SECONDS, deadline.left() / (others + 1))
         sock = _PlainSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
         try:
             sock.settimeout(share)
@@ -316,16 +338,32 @@ def _first_that_answers(allowed: list[IP], port: int, deadline: Deadline) -> tup
 def _unreached(error: OSError, port: int) -> MailError:
     if isinstance(error, ConnectionRefusedError):
         return MailError(Category.REFUSED, f"The machine answers, but nothing listens on port {port}.")
+    if isinstance(error, ConnectionError):
+        sentence = "The server closed the connection as soon as it was opened."
+        return MailError(Category.NETWORK, sentence, code="no-greeting")
     if isinstance(error, TimeoutError):
         return MailError(Category.TIMEOUT, f"The machine did not answer on port {port}; a firewall may be in between.")
     return MailError(Category.NETWORK, "The network has no way to the server.", detail=error.strerror or "")
 
 
+def _facts(sock: _TLSSocket, trust: Trust) -> dict[str, Any]:
+    """What is worth knowing of an encrypted connection."""
+    shown = certificates.read(sock.getpeercert(binary_form=True) or b"")
+    cipher = sock.cipher()
+    return {
+        "version": (sock.version() or "").removeprefix("TLSv"),
+        "cipher": cipher[0] if cipher else "",
+        "certificate": shown,
+        "pinned": bool(trust.pin),
+    }
+
+
 def _unverified_chain(sock: ssl.SSLSocket) -> list[bytes]:
-    """What the server showed before we refused it, in DER; nothing where this Python cannot tell (before 3.13)."""
-    if not hasattr(sock, "get_unverified_chain"):
-        return []
+    """What the server showed before we refused it, in DER. Before Python 3.13 only the object underneath can tell."""
     try:
-        return [bytes(der) for der in sock.get_unverified_chain()]
+        if hasattr(sock, "get_unverified_chain"):
+            return [bytes(der) for der in sock.get_unverified_chain()]
+        below = cast(Any, sock)._sslobj
+        return [one.public_bytes(_DER) for one in below.get_unverified_chain() or ()]
     except (OSError, ValueError, AttributeError):
         return []

@@ -1,20 +1,19 @@
-"""Reads mail over IMAP (RFC 3501) without leaving a trace; the only place that imports IMAPClient."""
+"""Reads mail over IMAP (RFC 3501) without leaving a trace."""
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from imapclient import IMAPClient, imap_utf7
+from imapclient import imap_utf7
 from imapclient.exceptions import IMAPClientError
 from imapclient.response_parser import parse_fetch_response, parse_response
 
-from mailadmin.mail import dial
+from mailadmin.mail import dial, sasl
+from mailadmin.mail.answers import Refused, translated
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap_errors import Refused, translated
 from mailadmin.mail.imap_fetch import (
     ENVELOPE_ITEMS,
     HIGHEST_UID,
@@ -25,9 +24,9 @@ from mailadmin.mail.imap_fetch import (
     read_flags,
     uid_set,
 )
-from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_status
+from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_quota, read_status
 from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session, quoted
-from mailadmin.mail.sasl import plain
+from mailadmin.mail.scrub import scrub
 from mailadmin.mail.special_use import one_of_each
 from mailadmin.mail.types import (
     Direction,
@@ -36,13 +35,23 @@ from mailadmin.mail.types import (
     FolderState,
     Password,
     Report,
+    Role,
     Rules,
     Server,
+    ServerProtocol,
     StageName,
     TLSMode,
 )
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_TELLING = (
+    "IDLE", "CONDSTORE", "QRESYNC", "SPECIAL-USE", "UIDPLUS", "MOVE", "COMPRESS=DEFLATE", "OBJECTID", "LIST-STATUS",
+    "UTF8=ACCEPT", "QUOTA",
+)  # fmt: skip
+_MAIL_ARRIVES = (Role.INBOX, Role.JUNK)
+_MOST_REFUSALS = 20  # A server that will not count its folders is not asked for every one of them.
+_FLAGS_AT_ONCE = 100_000
+_OF_ONE_MESSAGE = (Category.PROTOCOL, Category.UNAVAILABLE, Category.POLICY)
 
 
 def open_imap(
@@ -53,77 +62,48 @@ def open_imap(
     direction: Direction = Direction.INCOMING,
     *,
     budget: int = dial.BUDGET,
+    secrets: tuple[str, ...] = (),
 ) -> "Imap":
     """Connect to `server` and return the greeted session, encrypted as its TLS mode says, not yet signed in.
 
     Reports the stages dns, tcp, tls and greeting (with STARTTLS the greeting comes before tls). `budget` is how many
-    bytes the server may send in all. Raises MailError.
+    bytes the server may send in all, `secrets` never show in what it says (see `sasl.forms`). Raises MailError.
     """
-    for name in ("imapclient", "imapclient.imaplib"):  # IMAPClient logs commands, and sign-ins are commands.
-        logging.getLogger(name).setLevel(logging.WARNING)
     connection = dial.connect(server, rules, deadline, direction, report, budget=budget)
     try:
-        with connection.stages.stage(StageName.GREETING), translated():
+        with connection.stages.stage(StageName.GREETING) as passing, _translated():
             if server.tls_mode is not TLSMode.IMPLICIT:
                 connection.expect_plain_greeting()
-            client = _Client(connection)
+            session = Session(connection, secrets)
+            passing.facts = {"text": scrub(session.welcome, secrets)}
         if server.tls_mode is TLSMode.STARTTLS:
-            with translated():
-                _start_tls(client.session)
-        return Imap(connection, client)
+            with _translated():
+                session.encrypt()
+        return Imap(connection, session)
     except MailError:
         connection.close()
         raise
 
 
-def _start_tls(session: Session) -> None:
-    """Encrypt, or stop before anything worth stealing is sent."""
-    if session.state != "NONAUTH":
-        # RFC 9051 11.1: PREAUTH makes STARTTLS impossible, so it is what an attacker in the middle would send.
-        sentence = "The server skips encryption by saying that we are signed in already; nothing more was sent."
-        raise MailError(Category.TLS, sentence, permanent=True)
-    if "STARTTLS" not in session.capabilities:
-        sentence = "The server does not offer STARTTLS on this port, so nothing more was sent; try implicit TLS."
-        raise MailError(Category.UNSUPPORTED, sentence)
-    session.encrypt()
-
-
-class _Client(IMAPClient):
-    """IMAPClient on top of a connection that is already open."""
-
-    def __init__(self, connection: dial.Connection) -> None:
-        self._connection = connection
-        super().__init__(connection.server.host, connection.server.port, ssl=False)
-        self.normalise_times = False  # Otherwise dates come without their zone.
-        self.session.debug = 0  # IMAPClient sets 5, which formats every line for its log.
-
-    @property
-    def session(self) -> Session:
-        session: Session = self._imap
-        return session
-
-    def _create_IMAP4(self) -> Session:
-        return Session(self._connection)
-
-    def _set_read_timeout(self) -> None:
-        """Leave the time-outs to the deadline."""
+def _translated() -> AbstractContextManager[None]:
+    return translated(ServerProtocol.IMAP)
 
 
 class Imap:
     """A greeted IMAP session; implements `Incoming`. Not for use by two threads at once."""
 
-    def __init__(self, connection: dial.Connection, client: _Client) -> None:
+    def __init__(self, connection: dial.Connection, session: Session) -> None:
         self._connection = connection
-        self._session = client.session
+        self._session = session
         self._stages = connection.stages
-        self._capabilities = frozenset(client.session.capabilities)
         self._raw_names: dict[str, bytes] = {}
-        self._is_empty = False
+        self._places: list[str] = []
+        self._messages = 0
 
     @property
     def capabilities(self) -> frozenset[str]:
         """What the server offers (RFC 3501 6.1.1), in upper case: what it said last."""
-        return self._capabilities
+        return frozenset(self._session.capabilities)
 
     @property
     def deadline(self) -> Deadline:
@@ -135,7 +115,7 @@ class Imap:
         self._connection.deadline = deadline
 
     def sign_in(self, how: Password) -> None:
-        """Sign in once: AUTHENTICATE PLAIN (RFC 4616) where offered, else LOGIN. Raises MailError.
+        """Sign in once, by the best way that both sides have. Raises MailError.
 
         A refusal is never followed by another mechanism with the same password.
         """
@@ -144,54 +124,76 @@ class Imap:
             session = self._session
             if session.state != "NONAUTH":
                 sentence = "The server lets everybody in without a password, so the password cannot be checked."
-                raise MailError(Category.UNSUPPORTED, sentence)
-            session.secrets = (password,)
-            with translated((password,), signing_in=True):
-                if "AUTH=PLAIN" in self._capabilities:
-                    passing.detail = "AUTHENTICATE PLAIN"
-                    session.authenticate_plain(plain(user, password), initial="SASL-IR" in self._capabilities)
-                elif "LOGINDISABLED" in self._capabilities:
-                    sentence = "The server does not accept passwords here; it may want encryption or another method."
-                    raise MailError(Category.UNSUPPORTED, sentence)
-                else:
-                    passing.detail = "LOGIN"
-                    session.log_in(user, password)
-                self._refresh_capabilities()
-        if "ID" in self._capabilities:
-            # Some providers only open folders for programs that give a name (RFC 2971). A refusal changes nothing.
-            with suppress(MailError), translated():
-                session.command("ID", '("name" "mailadmin")')
+                raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-anybody")
+            exchange = self._best(how)
+            passing.detail = exchange.name
+            passing.facts = {"mechanism": exchange.name}
+            session.answers.secrets = sasl.forms(how)
+            with _translated():
+                introduced = self._introduce()
+                session.authenticate_by(exchange, password, user)
+                # Offers change with the sign-in (RFC 3501 6.2.3); many servers tell them unasked, within the OK.
+                session.refresh_capabilities(told=True)
+                if not introduced:
+                    self._introduce()
+            offers = self.capabilities
+            passing.facts["capabilities"] = [name.partition("=DEFLATE")[0] for name in _TELLING if name in offers]
 
-    def _refresh_capabilities(self) -> None:
-        """Offers change with the sign-in (RFC 3501 6.2.3); many servers tell them unasked, within the OK."""
-        told = self._session.take("CAPABILITY")
-        if not told:
-            self._session.command("CAPABILITY")
-            told = self._session.take("CAPABILITY")
-        self._capabilities = frozenset(told[-1].decode("ascii", "replace").upper().split()) if told else frozenset()
+    def _best(self, how: Password) -> sasl.Exchange:
+        offers = self.capabilities
+        ways = {name.removeprefix("AUTH=") for name in offers if name.startswith("AUTH=")}
+        ways |= set() if "LOGINDISABLED" in offers else {sasl.IMAP_LOGIN}
+        encrypted = self._connection.server.tls_mode is not TLSMode.NONE
+        exchange = sasl.choose(ways, how, encrypted=encrypted)
+        if exchange is None:
+            sentence = "The server does not accept passwords here; it may want encryption or another method."
+            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-passwords")
+        return exchange
+
+    def _introduce(self) -> bool:
+        """Whether the server was told our name (RFC 2971), as some want before they open folders; once is enough."""
+        if "ID" not in self.capabilities:
+            return False
+        with suppress(Refused):
+            self._session.command("ID", '("name" "mailadmin")')
+        return True
 
     def folders(self, *, counts: bool = True) -> list[Folder]:
         """All folders, with their roles, and with message counts if `counts`. Raises MailError.
 
         One round trip where the server offers LIST-STATUS (RFC 5819), else one more for each folder.
         """
-        with self._stages.stage(StageName.FOLDERS) as passing, translated():
-            with_status = counts and "LIST-STATUS" in self._capabilities
+        with self._stages.stage(StageName.FOLDERS) as passing, _translated():
+            with_status = counts and "LIST-STATUS" in self.capabilities
             listed = self._list(with_status)
             numbers = read_status(self._session.take("STATUS"), _parse)
             if counts and not with_status:
-                for entry in listed:
-                    numbers |= {} if entry.folder.locked else self._status(entry.raw)
+                numbers = self._count(listed)
             self._raw_names = {entry.folder.path: entry.raw for entry in listed}
             found = one_of_each([_counted(entry, numbers.get(entry.raw, {})) for entry in listed])
+            self._places = [folder.path for role in _MAIL_ARRIVES for folder in found if folder.role is role]
             passing.detail = f"{len(found):,} folders" if len(found) != 1 else "1 folder"
+            passing.facts = {"folders": len(found)} | (self._amounts(found) if counts else {})
         return found
+
+    def _amounts(self, folders: list[Folder]) -> dict[str, Any]:
+        """How much mail there is and how much room for it (RFC 9208), as far as the server tells."""
+        amounts: dict[str, Any] = {}
+        if known := [folder for folder in folders if folder.messages is not None]:
+            amounts["messages"] = sum(folder.messages or 0 for folder in known)
+            amounts["unseen"] = sum(folder.unseen or 0 for folder in known)
+        if "QUOTA" in self.capabilities:
+            with suppress(Refused):
+                self._session.command("GETQUOTAROOT", "INBOX")
+                if quota := read_quota(self._session.take("QUOTA"), _parse):
+                    amounts["quota"] = quota
+        return amounts
 
     def _list(self, with_status: bool) -> list[Listed]:
         """LIST of everything, with what can be had beside it; a server that stumbles over that is asked plainly."""
-        wanted = ["SPECIAL-USE"] if "SPECIAL-USE" in self._capabilities else []
+        wanted = ["SPECIAL-USE"] if "SPECIAL-USE" in self.capabilities else []
         wanted += ["STATUS (MESSAGES UNSEEN)"] if with_status else []
-        extended = with_status or (bool(wanted) and "LIST-EXTENDED" in self._capabilities)
+        extended = with_status or (bool(wanted) and "LIST-EXTENDED" in self.capabilities)
         try:
             self._session.command("LIST", '""', '"*"', *(("RETURN", f"({' '.join(wanted)})") if extended else ()))
         except Refused:
@@ -200,12 +202,21 @@ class Imap:
             self._session.command("LIST", '""', '"*"')
         return read_list(self._session.take("LIST"), _parse, imap_utf7.decode)
 
-    def _status(self, raw: bytes) -> dict[bytes, Any]:
-        """The counts of one folder; nothing where the server refuses to tell."""
-        with suppress(Refused):
-            self._session.command("STATUS", quoted(raw), "(MESSAGES UNSEEN)")
-            return dict(read_status(self._session.take("STATUS"), _parse))
-        return {}
+    def _count(self, listed: list[Listed]) -> dict[bytes, Any]:
+        """The counts of all folders, one by one; nothing for those where the server refuses to tell."""
+        numbers: dict[bytes, Any] = {}
+        refusals = 0
+        for entry in listed:
+            if entry.folder.locked:
+                continue
+            try:
+                self._session.command("STATUS", quoted(entry.raw), "(MESSAGES UNSEEN)")
+                numbers |= read_status(self._session.take("STATUS"), _parse)
+            except Refused:
+                refusals += 1
+                if refusals == _MOST_REFUSALS:
+                    break
+        return numbers
 
     def examine(self, path: str) -> FolderState:
         """Open `path` for reading only (RFC 3501 6.3.2); the folder of all later calls. Raises MailError.
@@ -215,8 +226,8 @@ class Imap:
         raw = self._raw_names.get(path) or imap_utf7.encode(dial.guard(path, "folder name"))
         session = self._session
         session.is_readonly = True
-        condstore = not self._capabilities.isdisjoint({"CONDSTORE", "QRESYNC"})
-        with translated():
+        condstore = not self.capabilities.isdisjoint({"CONDSTORE", "QRESYNC"})
+        with _translated():
             try:
                 session.command("EXAMINE", quoted(raw), *(["(CONDSTORE)"] if condstore else []))
             except Refused:
@@ -229,7 +240,7 @@ class Imap:
                 messages=min(self._number("EXISTS") or 0, MOST_MESSAGES),
                 modseq=self._number("HIGHESTMODSEQ"),
             )
-        self._is_empty = state.messages == 0
+        self._messages = state.messages
         return state
 
     def _number(self, name: str) -> int | None:
@@ -244,23 +255,29 @@ class Imap:
         The server compares INTERNALDATE without its time and zone (RFC 3501 6.4.4). Raises MailError.
         """
         wanted = f"SINCE {since.day}-{_MONTHS[since.month - 1]}-{since.year:04}" if since else "ALL"
-        with translated():
+        with _translated():
             self._session.longest_line = LONGEST_LIST
             try:
                 self._session.command("UID", "SEARCH", wanted)
             finally:
                 self._session.longest_line = LONGEST_LINE
-            answers = [answer for answer in self._session.take("SEARCH") if isinstance(answer, bytes)]
-            numbers = {int(word) for answer in answers for word in answer.partition(b"(")[0].split() if _is_uid(word)}
-        return sorted(uid for uid in numbers if 0 < uid <= HIGHEST_UID)
+            return self._found()
 
     def flags(self) -> dict[int, frozenset[str]]:
         """Flags of every message in the open folder, by UID, without \\Recent. Raises MailError."""
-        if self._is_empty:
-            return {}  # Some servers call the set 1:* an error where there is no message.
-        with translated():
-            self._session.command("UID", "FETCH", "1:*", "(UID FLAGS)")
-            return read_flags(self._session.take("FETCH"), _parse_fetch)
+        found: dict[int, frozenset[str]] = {}
+        if not self._messages:
+            return found  # Some servers call the set 1:* an error where there is no message.
+        with _translated():
+            if self._messages <= _FLAGS_AT_ONCE:
+                self._session.command("UID", "FETCH", "1:*", "(UID FLAGS)")
+                return read_flags(self._session.take("FETCH"), _parse_fetch)
+            for first in range(1, self._messages + 1, _FLAGS_AT_ONCE):
+                # By position: without one that moves in between, for FETCH is no moment to expunge (RFC 3501 7.4.1).
+                last = first + _FLAGS_AT_ONCE - 1
+                self._session.command("FETCH", f"{first}:{last if last < self._messages else '*'}", "(UID FLAGS)")
+                found |= read_flags(self._session.take("FETCH"), _parse_fetch)
+        return found
 
     def envelopes(self, uids: Sequence[int]) -> Iterator[Envelope]:
         """The messages of `uids` (at most 500 or so) that still exist, in any order, with one command.
@@ -284,22 +301,46 @@ class Imap:
 
     def _fetch(self, uids: list[int]) -> tuple[Batch, bool]:
         """What the server delivers of `uids`, and whether it says that this is all."""
-        with translated():
+        with _translated():
             whole = True
             try:
                 self._session.command("UID", "FETCH", uid_set(uids), ENVELOPE_ITEMS)
             except Refused as refused:
                 # One damaged message makes some servers refuse the whole batch. A limit is no such case.
-                if refused.category not in (Category.PROTOCOL, Category.UNAVAILABLE):
+                if refused.category not in _OF_ONE_MESSAGE:
                     raise
                 whole = False
             return read_envelopes(self._session.take("FETCH"), frozenset(uids), _parse_fetch), whole
 
+    def find(self, message_id: str) -> str | None:
+        """The path of the folder, the inbox or the one for junk, that holds the message `message_id`, or None.
+
+        Looks afresh each time, and only reads. Raises MailError.
+        """
+        wanted = quoted(dial.guard(message_id, "Message-ID"))
+        if not self._places:
+            with _translated():
+                listed = one_of_each([entry.folder for entry in self._list(False)])
+            self._places = [folder.path for role in _MAIL_ARRIVES for folder in listed if folder.role is role]
+        for path in self._places or ["INBOX"]:
+            with suppress(Refused), _translated():
+                if self.examine(path).messages:
+                    self._session.command("UID", "SEARCH", "HEADER", "Message-ID", wanted)
+                    if self._found():
+                        return path
+        return None
+
+    def _found(self) -> list[int]:
+        """The UIDs of the last search, ascending."""
+        answers = [answer for answer in self._session.take("SEARCH") if isinstance(answer, bytes)]
+        numbers = {int(word) for answer in answers for word in answer.partition(b"(")[0].split() if _is_uid(word)}
+        return sorted(uid for uid in numbers if 0 < uid <= HIGHEST_UID)
+
     def close(self) -> None:
         """End the session; never raises, and waits at most a second for the server's goodbye."""
-        with suppress(MailError), translated():
+        with suppress(MailError), _translated():
             self.deadline = Deadline(min(1.0, self.deadline.left()))
-            self._session.logout()
+            self._session.say_goodbye()
         self._connection.close()
 
 

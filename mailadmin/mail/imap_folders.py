@@ -54,6 +54,23 @@ def read_status(data: Sequence[Record | None], parse: Parser) -> dict[bytes, Map
     return found
 
 
+def read_quota(data: Sequence[Record | None], parse: Parser) -> dict[str, int]:
+    """Return the tightest limit for storage of QUOTA answers (RFC 9208 5.1): {used, limit} in KiB, or nothing."""
+    found: list[tuple[int, int]] = []
+    for records in messages_in(data):
+        try:
+            items = parse(records)[1]
+            for name, used, limit in zip(items[::3], items[1::3], items[2::3], strict=False):
+                if name.upper() == b"STORAGE" and 0 <= used < 2**63 and 0 < limit < 2**63:
+                    found.append((used, limit))
+        except _BROKEN_ANSWERS:
+            continue
+    if not found:
+        return {}
+    used, limit = min(found, key=lambda pair: pair[1] - pair[0])
+    return {"used": used, "limit": limit}
+
+
 def _listed(attributes: Sequence[bytes], delimiter: bytes | None, name: object, decode_name: Decoder) -> Listed | None:
     raw = _raw(name)
     path = decode_name(raw) if raw.isascii() else decode(raw)

@@ -1,126 +1,220 @@
 """The commands and answers of IMAP over a dialled connection: imaplib, with limits on what a server may send."""
 
 import imaplib
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
+from mailadmin.mail import sasl
+from mailadmin.mail.answers import (
+    MOST_GREETING_LINES,
+    Answers,
+    Refused,
+    check_silence,
+    hung_up,
+    nonsense,
+    not_begun,
+    not_offered,
+    stranger,
+)
+from mailadmin.mail.deadline import Deadline, too_much
 from mailadmin.mail.dial import Connection
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap_errors import bad_answer, farewell, refusal
-from mailadmin.mail.sasl import encoded
+from mailadmin.mail.types import ServerProtocol, StageName, TLSMode
 
 LONGEST_LINE = 1_000_000
+LONGEST_PLAIN_LINE = 16_000  # before STARTTLS, where every byte is read by itself
 LONGEST_LIST = 32_000_000  # One SEARCH answer holds every UID of a folder: about eight bytes each.
 LONGEST_LITERAL = 4_000_000  # Literals of at most 64 KiB are asked for; some servers ignore how much was asked.
+MOST_LINES = 200_000  # in answer to one command
+_GOODBYE_SECONDS = 1.0
+_BARE = re.compile(rb"\w+ (OK|NO|BAD)\r\n")
 
 
 class Session(imaplib.IMAP4):
-    """One IMAP session. Its methods raise MailError, imaplib's errors and OSError: call them inside `translated`."""
+    """One IMAP session. Its methods raise MailError and OSError and whatever broken answers cause: see `translated`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, secrets: tuple[str, ...] = ()) -> None:
         self.connection = connection
-        self.longest_line = LONGEST_LINE
-        self.secrets: tuple[str, ...] = ()
-        super().__init__(connection.server.host, connection.server.port)
+        self.answers = Answers(connection.server, secrets)
+        self._is_plain = connection.server.tls_mode is TLSMode.STARTTLS
+        self.longest_line = LONGEST_PLAIN_LINE if self._is_plain else LONGEST_LINE
+        self._most_lines = MOST_GREETING_LINES
+        self._first_line, self._lines_left = b"", MOST_GREETING_LINES
+        try:
+            super().__init__(connection.server.host, connection.server.port)
+        except imaplib.IMAP4.error as error:
+            self._check_bye()
+            raise stranger(ServerProtocol.IMAP, self._first_line) from error
 
-    def command(self, name: str, *args: str | bytes, signing_in: bool = False) -> bytes:
+    def command(self, name: str, *args: str | bytes) -> bytes:
         """Send one command, wait for its end, return the text of the OK; the other answers wait to be taken.
 
-        Raises Refused (a MailError) if the server says NO.
+        Raises Refused (a MailError) if the server says NO or BAD.
         """
         # Answers to earlier commands are of no use any more, except that the server says goodbye.
-        bye = self.untagged_responses.get("BYE")
-        self.untagged_responses.clear()
-        if bye:
-            self.untagged_responses["BYE"] = bye
+        self.untagged_responses = {key: data for key, data in self.untagged_responses.items() if key == "BYE"}
+        self._lines_left = self._most_lines
         try:
             kind, data = self._simple_command(name, *args)
         except imaplib.IMAP4.error as error:
-            if (said := bad_answer(error)) is None:
-                raise
-            raise refusal(said, signing_in=signing_in, secrets=self.secrets) from error
+            raise nonsense(ServerProtocol.IMAP) from error
         text = data[-1] if data and isinstance(data[-1], bytes) else b""
         if kind != "OK":
-            raise refusal(text, signing_in=signing_in, secrets=self.secrets)
+            beside = [*self.take("NO"), *self.take("BAD"), *self.untagged_responses.get("BYE", ())]
+            raise self.answers.refused(text, bad=kind == "BAD", beside=beside)
         return text
 
     def take(self, name: str) -> list[Any]:
         """Return the untagged answers of that name to the last command, and forget them."""
         return self.untagged_responses.pop(name, [])
 
-    def authenticate_plain(self, payload: bytes, *, initial: bool) -> None:
-        """AUTHENTICATE PLAIN (RFC 3501 6.2.2), the payload within the command where `initial` (RFC 4959)."""
-        answer = encoded(payload)
-        if initial:
-            self.command("AUTHENTICATE", "PLAIN", answer, signing_in=True)
-        else:
-            self._literal(_Once(answer).give)
-            self.command("AUTHENTICATE", "PLAIN", signing_in=True)
-        self.state = "AUTH"
+    def refresh_capabilities(self, *, told: bool = False) -> None:
+        """Learn what the server offers (RFC 3501 6.1.1); where it `told` so within its last answer, without asking."""
+        offers = self.take("CAPABILITY") if told else []
+        if not offers:
+            self.command("CAPABILITY")
+            offers = self.take("CAPABILITY")
+        self.capabilities = (
+            tuple(dict.fromkeys(offers[-1].decode("ascii", "replace").upper().split())) if offers else ()
+        )
 
-    def log_in(self, username: str, password: str) -> None:
-        """LOGIN (RFC 3501 6.2.3); a password beyond ASCII goes as a literal, for quoted strings have 7 bits."""
-        if password.isascii():
-            self.command("LOGIN", quoted(username), quoted(password), signing_in=True)
-        else:
+    def authenticate_by(self, exchange: sasl.Exchange, password: str, username: str) -> None:
+        """Sign in by `exchange` (RFC 3501 6.2.2), its beginning within the command where the server permits (RFC 4959).
+
+        LOGIN (RFC 3501 6.2.3) sends a password beyond ASCII as a literal, for quoted strings have 7 bits.
+        """
+        self.answers.signing_in = True
+        if exchange.name == sasl.IMAP_LOGIN and password.isascii():
+            self.command("LOGIN", quoted(username), quoted(password))
+        elif exchange.name == sasl.IMAP_LOGIN:
             self._literal(password.encode())
-            self.command("LOGIN", quoted(username), signing_in=True)
+            self.command("LOGIN", quoted(username))
+        else:
+            first = exchange.first()
+            at_once = first is not None and "SASL-IR" in self.capabilities
+            self._literal(_Conversation(exchange, None if at_once else first).give)
+            arguments = [sasl.initial(first)] if first is not None and at_once else []
+            self.command("AUTHENTICATE", exchange.name, *arguments)
+        exchange.finish()
+        self.answers.signing_in = False
         self.state = "AUTH"
+        self._most_lines = MOST_LINES
 
     def encrypt(self) -> None:
-        """STARTTLS (RFC 3501 6.2.1): encrypt, forget everything that was said before, ask for capabilities again."""
-        self.starttls(ssl_context=_Handshake(self))
+        """STARTTLS (RFC 3501 6.2.1): encrypt, or stop before anything worth stealing is sent.
+
+        Everything that was said before is forgotten, and capabilities are asked for again.
+        """
+        try:
+            self._ask_to_encrypt()
+        except MailError:
+            with self.connection.stages.stage(StageName.TLS):
+                raise
+        self.untagged_responses, self.capabilities = {}, ()
+        self.longest_line = LONGEST_LINE
+        self.sock = self.connection.start_tls()
+        self.file = self.sock.makefile("rb")
+        self.refresh_capabilities()
+
+    def _ask_to_encrypt(self) -> None:
+        if self.state != "NONAUTH":
+            # RFC 9051 11.1: PREAUTH makes STARTTLS impossible, so it is what an attacker in the middle would send.
+            sentence = "The server skips encryption by saying that we are signed in already; nothing more was sent."
+            raise MailError(Category.TLS, sentence, permanent=True, code="tls-preauth")
+        if "STARTTLS" not in self.capabilities:
+            raise not_offered()
+        try:
+            self.command("STARTTLS")
+        except Refused as refused:
+            raise not_begun(refused, permanent=False) from refused
+        check_silence(self.connection)
+
+    def say_goodbye(self) -> None:
+        """LOGOUT (RFC 3501 6.1.3); what the server answers is of no interest."""
+        with suppress(imaplib.IMAP4.error):
+            self.logout()
 
     def readline(self) -> bytes:
-        line = cast(bytes, self.file.readline(self.longest_line + 1))
-        if not line:
+        try:
+            line = cast(bytes, self.file.readline(self.longest_line + 1))
+        except (MailError, OSError):
             self._check_bye()
-            raise MailError(Category.NETWORK, "The server closed the connection.")
-        if len(line) > self.longest_line:
-            raise MailError(Category.PROTOCOL, "The server sent a line that is longer than any answer should be.")
+            raise
+        self._first_line = self._first_line or line[:200]
+        if len(line) < 20 and _BARE.fullmatch(line):
+            line = line[:-2] + b" \r\n"  # Some servers leave out the text that belongs there (RFC 3501 7.1).
+        self._lines_left -= 1
+        if len(line) > self.longest_line or self._lines_left < 0:
+            raise too_much()
+        if not line.endswith(b"\n"):
+            self._check_bye()
+            raise hung_up()
         return line
 
     def read(self, size: int) -> bytes:
         if size > LONGEST_LITERAL:
-            raise MailError(Category.PROTOCOL, "The server sent far more than was asked for.")
+            raise too_much()
         data = cast(bytes, self.file.read(size))
         if len(data) < size:
-            raise MailError(Category.NETWORK, "The server closed the connection in the middle of an answer.")
+            raise hung_up("The server closed the connection in the middle of an answer.")
         return data
 
-    def _literal(self, literal: Any) -> None:
-        """Let the next command end with `literal`: bytes, or a method that answers a challenge."""
-        self.literal = literal
+    def send(self, data: Any) -> None:
+        with suppress(OSError):  # What the server said before it hung up can still be read, and says more.
+            self.sock.sendall(data)
 
-    def _create_socket(self, timeout: float | None = None) -> Any:
-        return self.connection.socket
+    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
+        self.host, self.port = host, port
+        self.sock = self.connection.socket
+        # Nothing may be read ahead of the handshake: what lies in a buffer would be taken for encrypted later.
+        self.file = self.sock.makefile("rb", buffering=1 if self._is_plain else -1)
+
+    def _literal(self, literal: bytes | Callable[[bytes], bytes]) -> None:
+        """Let the next command end with `literal`: bytes, or a method that answers a challenge."""
+        self.literal = cast(Any, literal)
+
+    def _get_capabilities(self) -> None:
+        self.refresh_capabilities()
+
+    def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[Any]]:
+        """Like imaplib's, but BAD is an answer as good as NO, and the answer counts even after a BYE."""
+        while (result := self.tagged_commands[tag]) is None:
+            self._get_response()
+        del self.tagged_commands[tag]
+        return cast(tuple[str, list[Any]], result)
+
+    def _append_untagged(self, typ: str, dat: Any) -> None:
+        if typ == "BYE" and "BYE" not in self.untagged_responses:
+            # The answer to the command may still come, but not for long.
+            self.connection.deadline = Deadline(min(_GOODBYE_SECONDS, self.connection.deadline.left()))
+        self.untagged_responses.setdefault(typ, []).append(b"" if dat is None else dat)
 
     def _check_bye(self) -> None:
         if bye := self.untagged_responses.get("BYE"):
-            raise farewell(bye[-1], self.secrets)
+            raise self.answers.farewell(bye[-1])
 
     def _log(self, line: object) -> None:
         """Keep nothing: imaplib would hold the last ten lines, passwords too."""
 
 
-class _Once:
-    """Answers the first challenge of a server, and cancels (RFC 3501 6.2.2) should it ask again."""
+class _Conversation:
+    """Answers the challenges of a server; once there is nothing left to say it gives up (RFC 3501 6.2.2)."""
 
-    def __init__(self, answer: str) -> None:
-        self._answers = [b"*", answer.encode("ascii")]
+    def __init__(self, exchange: sasl.Exchange, first: bytes | None) -> None:
+        self._exchange, self._first = exchange, first
+        self._given_up = False
 
     def give(self, challenge: bytes) -> bytes:
-        return self._answers.pop() if len(self._answers) > 1 else self._answers[0]
-
-
-class _Handshake:
-    """Stands where imaplib expects an SSLContext, so that the handshake is dial's and imaplib starts a fresh buffer."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def wrap_socket(self, sock: object, server_hostname: str) -> Any:
-        self._session.untagged_responses.clear()
-        return self._session.connection.start_tls()
+        if self._given_up:
+            raise nonsense(ServerProtocol.IMAP)
+        if self._first is not None:
+            answer, self._first = self._first, None
+            return sasl.encoded(answer).encode()
+        said = self._exchange.answer(sasl.decoded(challenge or b""))
+        self._given_up = said is None
+        return b"*" if said is None else sasl.encoded(said).encode()
 
 
 def quoted(text: str | bytes) -> bytes:

@@ -1,6 +1,129 @@
-"""The payloads of the sign-in mechanisms, before base64; sending them is the task of the adapters."""
+"""Ways to sign in with a password (SASL, RFC 4422): which is best, and what to answer; sending is the adapters' task.
+
+SCRAM (RFC 5802, RFC 7677) comes first: the password never crosses the wire, and the server has to prove that it knows
+it. Its forms with channel binding (-PLUS) are left out: servers bind to tls-exporter or tls-unique, Python's `ssl`
+offers neither under TLS 1.3, and which kind a server wants cannot be asked before the only attempt.
+"""
 
 import base64
+import hmac
+from collections.abc import Collection
+
+import scramp
+
+from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.types import Password
+
+IMAP_LOGIN = "IMAP LOGIN"  # The command of IMAP (RFC 3501 6.2.3), offered unless LOGINDISABLED: no SASL, but a way.
+
+_ENCRYPTED = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", IMAP_LOGIN, "CRAM-MD5")
+# Where others can listen, a weak digest is better than the password itself.
+_READABLE = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", IMAP_LOGIN)
+_MOST_ROUNDS = 1_000_000  # of hashing, about half a second; whoever asks for more wants to keep us busy
+
+
+class Exchange:
+    """One attempt to sign in. What it says are bytes before base64."""
+
+    def __init__(self, name: str, answers: tuple[bytes, ...] = (), *, speaks_first: bool = False) -> None:
+        self.name = name
+        self._answers = list(answers)
+        self._speaks_first = speaks_first
+
+    def first(self) -> bytes | None:
+        """What we say unasked (RFC 4422 5: the initial response); None where the server begins."""
+        return self._answers.pop(0) if self._speaks_first else None
+
+    def answer(self, challenge: bytes) -> bytes | None:
+        """The answer to a challenge, or None to give up. Raises MailError."""
+        return self._answers.pop(0) if self._answers else None
+
+    def finish(self) -> None:
+        """The server lets us in. Raises MailError if it should have proved itself before, and has not."""
+
+
+class _CramMD5(Exchange):
+    """RFC 2195."""
+
+    def __init__(self, how: Password) -> None:
+        super().__init__("CRAM-MD5")
+        self._how: Password | None = how
+
+    def answer(self, challenge: bytes) -> bytes | None:
+        how, self._how = self._how, None
+        if how is None or not challenge:
+            return None
+        return f"{how.username} {hmac.new(how.password.encode(), challenge, 'md5').hexdigest()}".encode()
+
+
+class _Scram(Exchange):
+    """RFC 5802. Raises ValueError for names and passwords that it cannot carry (RFC 4013)."""
+
+    def __init__(self, name: str, how: Password) -> None:
+        super().__init__(name)
+        self._step, self._proved = 0, False
+        try:
+            self._client = scramp.ScramClient([name], how.username, how.password)
+        except scramp.ScramException as error:
+            raise ValueError("not to be had with SCRAM") from error
+
+    def first(self) -> bytes | None:
+        return str(self._client.get_client_first()).encode()
+
+    def answer(self, challenge: bytes) -> bytes | None:
+        self._step += 1
+        if self._step > 2:
+            return None
+        said = challenge.decode("utf-8")
+        if said.startswith("e="):
+            return b""  # An error instead of a proof; the refusal follows.
+        return self._prove(said) if self._step == 1 else self._believe(said)
+
+    def _prove(self, said: str) -> bytes:
+        """Show that we know the password."""
+        try:
+            self._client.set_server_first(said)
+            if int(self._client.iterations) > _MOST_ROUNDS:
+                raise scramp.ScramException("too many rounds")
+            return str(self._client.get_client_final()).encode()
+        except scramp.ScramException as error:
+            raise MailError(Category.PROTOCOL, "The server breaks the rules of signing in with SCRAM.") from error
+
+    def _believe(self, said: str) -> bytes:
+        """Check that the server knows it too."""
+        try:
+            self._client.set_server_final(said)
+        except scramp.ScramException as error:
+            raise _impostor() from error
+        self._proved = True
+        return b""
+
+    def finish(self) -> None:
+        if not self._proved:
+            raise _impostor()
+
+
+def choose(offered: Collection[str], how: Password, *, encrypted: bool) -> Exchange | None:
+    """Return the best of the mechanisms `offered` (upper case) for `how`, or None if there is none for passwords."""
+    for name in _ENCRYPTED if encrypted else _READABLE:
+        if name in offered and (exchange := _made(name, how)):
+            return exchange
+    return None
+
+
+def _made(name: str, how: Password) -> Exchange | None:
+    if name == "PLAIN":
+        return Exchange(name, (plain(how.username, how.password),), speaks_first=True)
+    if name == "LOGIN":
+        return Exchange(name, login(how.username, how.password))
+    if name == "CRAM-MD5":
+        return _CramMD5(how)
+    if name == IMAP_LOGIN:
+        return Exchange(name)
+    try:
+        return _Scram(name, how)
+    except ValueError:
+        return None
 
 
 def plain(username: str, password: str) -> bytes:
@@ -14,5 +137,25 @@ def login(username: str, password: str) -> tuple[bytes, bytes]:
 
 
 def encoded(payload: bytes) -> str:
-    """Return `payload` in base64 on one line; an empty one is `=` (RFC 4959 section 3)."""
-    return base64.b64encode(payload).decode("ascii") or "="
+    """Return `payload` in base64 on one line."""
+    return base64.b64encode(payload).decode("ascii")
+
+
+def initial(payload: bytes) -> str:
+    """Return `payload` as it stands within the command itself: an empty one is `=` (RFC 4959 section 3)."""
+    return encoded(payload) or "="
+
+
+def decoded(challenge: bytes) -> bytes:
+    """Return the bytes of a `challenge`. Raises ValueError."""
+    return base64.b64decode(challenge.strip())
+
+
+def forms(how: Password) -> tuple[str, ...]:
+    """Return everything whose appearance in a server's words would give the password away; see `scrub`."""
+    return how.password, f"\0{how.username}\0{how.password}", f"{how.username}:{how.password}"
+
+
+def _impostor() -> MailError:
+    sentence = "The server did not prove that it knows the password, so it may be somebody else’s."
+    return MailError(Category.PROTOCOL, sentence, permanent=True, code="protocol-impostor")

@@ -3,6 +3,8 @@
 import base64
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+from urllib.parse import quote
 
 LONGEST = 500
 _MASK = "***"
@@ -30,10 +32,15 @@ def scrub(text: str | bytes, secrets: Iterable[str] = ()) -> str:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
+    text = visible(" ".join(mask(text, secrets).split()))
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with every form of `secrets` replaced by three stars."""
     for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
         text = text.replace(form, _MASK)
-    text = visible(" ".join(text.split()))
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text
 
 
 def _forms(secret: str) -> set[str]:
@@ -41,7 +48,15 @@ def _forms(secret: str) -> set[str]:
     if not secret:
         return set()
     raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, " ".join(secret.split()) or secret, base64.b64encode(raw).decode("ascii")}
+    forms = {
+        secret,
+        " ".join(secret.split()) or secret,
+        base64.b64encode(raw).decode("ascii"),
+        quote(secret, errors="replace"),
+    }
+    forms.add(secret.replace("\\", "\\\\").replace('"', '\\"'))  # as within a quoted string
+    with suppress(UnicodeEncodeError):
+        forms.add(secret.encode("latin-1").decode("utf-8", "replace"))  # as an old server may send it back
     for offset in range(3):
         # A secret inside a longer payload begins at one of three places of a base64 group: the characters that mix it
         # with its neighbours are left out, the rest always looks the same.

@@ -1,89 +1,184 @@
-"""Signs in to a server that sends mail (RFC 5321, RFC 6409), and sends nothing through it."""
+"""Signs in to a server that sends mail (RFC 5321, RFC 6409), and sends a message through it when asked to."""
 
 import ipaddress
+import re
 import smtplib
-import ssl
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from email.message import EmailMessage
 from typing import Any, cast
 
-from mailadmin.mail import dial
-from mailadmin.mail.deadline import Deadline
+from mailadmin.mail import dial, sasl
+from mailadmin.mail.answers import (
+    MOST_GREETING_LINES,
+    Answers,
+    check_silence,
+    nonsense,
+    not_begun,
+    not_offered,
+    stranger,
+    translated,
+)
+from mailadmin.mail.deadline import Deadline, too_much
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.sasl import encoded, login, plain
-from mailadmin.mail.smtp_errors import nonsense, refusal, translated
-from mailadmin.mail.types import Direction, Password, Report, Rules, Server, StageName, TLSMode
+from mailadmin.mail.scrub import scrub
+from mailadmin.mail.types import Direction, Password, Report, Rules, Server, ServerProtocol, StageName, TLSMode
 
-_BUDGET = 1_000_000  # Greeting, EHLO and sign-in are a few hundred bytes.
+BUDGET = 1_000_000  # Greeting, EHLO and sign-in are a few hundred bytes.
+_LONGEST_LINE = 8192
+_LONGEST_INITIAL = 480  # of the 512 bytes that a command may have (RFC 4954 4)
+_TELLING = ("SIZE", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "PIPELINING")
+_REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\r?\n", re.DOTALL)
+# What programs that are no mail servers say to EHLO and HELO; FTP for one begins with 220 as well.
+_UNKNOWN_COMMAND = frozenset({500, 502, 530})
 
 
-def open_smtp(server: Server, rules: Rules, deadline: Deadline, report: Report | None = None) -> "Smtp":
+def open_smtp(
+    server: Server,
+    rules: Rules,
+    deadline: Deadline,
+    report: Report | None = None,
+    *,
+    budget: int = BUDGET,
+    secrets: tuple[str, ...] = (),
+) -> "Smtp":
     """Connect to `server` and return the greeted session, encrypted as its TLS mode says, not yet signed in.
 
-    Reports the stages dns, tcp, tls and greeting (with STARTTLS the greeting comes before tls). Raises MailError.
+    Reports the stages dns, tcp, tls and greeting (with STARTTLS the greeting comes before tls). `budget` is how many
+    bytes the server may send in all, `secrets` never show in what it says (see `sasl.forms`). Raises MailError.
     """
-    connection = dial.connect(server, rules, deadline, Direction.OUTGOING, report, budget=_BUDGET)
+    connection = dial.connect(server, rules, deadline, Direction.OUTGOING, report, budget=budget)
     try:
-        with connection.stages.stage(StageName.GREETING), translated():
+        with connection.stages.stage(StageName.GREETING) as passing, _translated():
             if server.tls_mode is not TLSMode.IMPLICIT:
                 connection.expect_plain_greeting()
-            session = _Session(connection)
-            session.greet()
+            session = _Session(connection, secrets)
+            passing.facts = {"text": session.greet()}
         if server.tls_mode is TLSMode.STARTTLS:
-            with translated():
-                _start_tls(session)
+            with _translated():
+                session.encrypt()
         return Smtp(connection, session)
     except MailError:
         connection.close()
         raise
 
 
-def _start_tls(session: "_Session") -> None:
-    """Encrypt, or stop before anything worth stealing is sent; then everything said before is forgotten (RFC 3207)."""
-    if not session.has_extn("starttls"):
-        sentence = "The server does not offer STARTTLS on this port, so nothing more was sent; try implicit TLS."
-        raise MailError(Category.UNSUPPORTED, sentence)
-    session.starttls(context=cast(ssl.SSLContext, _Handshake(session.connection)))
-    session.say_hello()
+def _translated() -> AbstractContextManager[None]:
+    return translated(ServerProtocol.SMTP)
 
 
 class _Session(smtplib.SMTP):
-    """smtplib on top of a connection that is already open."""
+    """smtplib on top of a connection that is already open, with limits on what a server may send."""
 
-    def __init__(self, connection: dial.Connection) -> None:
+    def __init__(self, connection: dial.Connection, secrets: tuple[str, ...]) -> None:
         self.connection = connection
+        self.answers = Answers(connection.server, secrets)
+        self._first_line = b""
+        self._may_read_ahead = connection.server.tls_mode is not TLSMode.STARTTLS
         super().__init__(local_hostname=_own_name(connection))
 
-    def greet(self) -> None:
-        """Read the greeting and say EHLO (RFC 5321 4.1.1.1)."""
-        code, text = self.connect(self.connection.server.host, self.connection.server.port)
-        if code != 220:
-            raise refusal(code, text)
+    def greet(self) -> str:
+        """Read the greeting, say EHLO (RFC 5321 4.1.1.1), and return the greeting, scrubbed."""
+        number, text = self.connect(self.connection.server.host, self.connection.server.port)
+        if number == -1:
+            raise stranger(ServerProtocol.SMTP, self._first_line)
+        if number != 220:
+            raise self.answers.reply(number, text)
         self.say_hello()
+        return scrub(b"220 " + text, self.answers.secrets)
 
     def say_hello(self) -> None:
         """Say EHLO, or HELO to servers that know no extensions; those cannot sign anybody in, and are told so later."""
-        code, text = self.ehlo()
-        if code == -1:
-            raise nonsense()
-        if code == 421:
-            raise refusal(code, text)
-        if code != 250:
-            code, text = self.helo()
-            if code != 250:
-                raise refusal(code, text)
+        number, text = self.ehlo()
+        if number not in (-1, 250, 421):
+            number, text = self.helo()
+        if number in _UNKNOWN_COMMAND:
+            raise nonsense(ServerProtocol.SMTP)
+        if number != 250:
+            raise self.answers.reply(number, text)
+
+    def encrypt(self) -> None:
+        """STARTTLS (RFC 3207): encrypt, or stop before anything worth stealing is sent.
+
+        Everything that was said before is forgotten, and EHLO is said again.
+        """
+        try:
+            self._ask_to_encrypt()
+        except MailError:
+            with self.connection.stages.stage(StageName.TLS):
+                raise
+        self.sock = self.connection.start_tls()
+        self.file, self._may_read_ahead = None, True
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features, self.does_esmtp = {}, False
+        self.say_hello()
+
+    def _ask_to_encrypt(self) -> None:
+        if not self.has_extn("starttls"):
+            raise not_offered()
+        number, text = self.docmd("STARTTLS")
+        if number != 220:
+            raise not_begun(self.answers.reply(number, text), permanent=number >= 500)
+        check_silence(self.connection)
+
+    def authenticate_by(self, exchange: sasl.Exchange) -> None:
+        """AUTH (RFC 4954), with its beginning within the command where that is short enough."""
+        self.answers.signing_in = True
+        first = exchange.first()
+        at_once = first is not None and len(sasl.initial(first)) <= _LONGEST_INITIAL
+        arguments = [exchange.name] + ([sasl.initial(first)] if first is not None and at_once else [])
+        number, text = self.docmd("AUTH", " ".join(arguments))
+        if number == 334 and first is not None and not at_once:
+            number, text = self.docmd(sasl.encoded(first))
+        while number == 334:
+            said = exchange.answer(sasl.decoded(text))
+            number, text = self.docmd("*" if said is None else sasl.encoded(said))
+            if said is None:
+                break
+        if number != 235:
+            raise self.answers.reply(number, text)
+        exchange.finish()
+        self.answers.signing_in = False
+
+    def send(self, s: Any) -> None:
+        """Send what smtplib wants to, text or bytes."""
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("closed")
+        with suppress(OSError):  # What the server said before it hung up can still be read, and says more.
+            self.sock.sendall(s.encode(self.command_encoding) if isinstance(s, str) else s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """One reply (RFC 5321 4.2): its number, -1 if it is none, and its lines."""
+        lines: list[bytes] = []
+        while len(lines) < MOST_GREETING_LINES:
+            match = _REPLY.fullmatch(self._line())
+            if match is None:
+                return -1, b"not a reply"  # An empty one means for smtplib that nobody is there.
+            lines.append((match[3] or b"").strip())
+            if match[2] != b"-":
+                return int(match[1]), b"\n".join(lines)
+        raise too_much()
+
+    def _line(self) -> bytes:
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("closed")
+        if self.file is None:
+            # Nothing may be read ahead of the handshake: what lies in a buffer would be taken for encrypted later.
+            self.file = self.sock.makefile("rb", buffering=-1 if self._may_read_ahead else 1)
+        try:
+            line = cast(bytes, self.file.readline(_LONGEST_LINE + 1))
+        except OSError as error:
+            self.close()
+            raise smtplib.SMTPServerDisconnected("broken") from error  # The only end that smtplib reckons with.
+        self._first_line = self._first_line or line[:200]
+        if len(line) > _LONGEST_LINE:
+            raise too_much()
+        if not line.endswith(b"\n"):
+            self.close()
+            raise smtplib.SMTPServerDisconnected("closed")
+        return line
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
         return self.connection.socket
-
-
-class _Handshake:
-    """Stands where smtplib expects an SSLContext, so that the handshake is dial's and smtplib starts a fresh buffer."""
-
-    def __init__(self, connection: dial.Connection) -> None:
-        self._connection = connection
-
-    def wrap_socket(self, sock: object, server_hostname: str | None) -> Any:
-        return self._connection.start_tls()
 
 
 class Smtp:
@@ -103,48 +198,65 @@ class Smtp:
         self._connection.deadline = deadline
 
     def sign_in(self, how: Password) -> None:
-        """Sign in once (RFC 4954): AUTH PLAIN where offered, else AUTH LOGIN. Raises MailError.
+        """Sign in once (RFC 4954), by the best way that both sides have. Raises MailError.
 
         A refusal is never followed by another mechanism with the same password.
         """
         with self._connection.stages.stage(StageName.SIGN_IN) as passing:
-            user, password = dial.guard(how.username, "user name"), dial.guard(how.password, "password")
-            mechanisms = self._session.esmtp_features.get("auth", "").upper().split()
-            with translated():
-                if "PLAIN" in mechanisms:
-                    passing.detail = "AUTH PLAIN"
-                    code, text = self._plain(user, password)
-                elif "LOGIN" in mechanisms:
-                    passing.detail = "AUTH LOGIN"
-                    code, text = self._login(user, password)
-                elif mechanisms:
-                    sentence = "The server does not accept passwords; it wants another way of signing in."
-                    raise MailError(Category.UNSUPPORTED, sentence)
-                else:
-                    sentence = "The server offers no sign-in on this port; mail programs usually use port 465 or 587."
-                    raise MailError(Category.UNSUPPORTED, sentence)
-            if code != 235:
-                raise refusal(code, text, (password,))
+            dial.guard(how.username, "user name")
+            dial.guard(how.password, "password")
+            exchange = self._best(how)
+            passing.detail = f"AUTH {exchange.name}"
+            offers = [name for name in _TELLING if self._session.has_extn(name)]
+            passing.facts = {"mechanism": exchange.name, "capabilities": offers}
+            self._session.answers.secrets = sasl.forms(how)
+            with _translated():
+                self._session.authenticate_by(exchange)
 
-    def _plain(self, user: str, password: str) -> tuple[int, bytes]:
-        answer = encoded(plain(user, password))
-        code, text = self._session.docmd("AUTH", f"PLAIN {answer}")
-        return self._session.docmd(answer) if code == 334 else (code, text)
+    def _best(self, how: Password) -> sasl.Exchange:
+        ways = self._session.esmtp_features.get("auth", "").upper().split()
+        if not ways:
+            sentence = "The server offers no sign-in on this port; mail programs usually use port 465 or 587."
+            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-no-sign-in")
+        encrypted = self._connection.server.tls_mode is not TLSMode.NONE
+        exchange = sasl.choose(ways, how, encrypted=encrypted)
+        if exchange is None:
+            sentence = "The server does not accept passwords; it wants another way of signing in."
+            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-passwords")
+        return exchange
 
-    def _login(self, user: str, password: str) -> tuple[int, bytes]:
-        code, text = self._session.docmd("AUTH", "LOGIN")
-        for answer in login(user, password):
-            if code != 334:
-                break
-            code, text = self._session.docmd(encoded(answer))
-        return code, text
+    def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
+        """Send `message` to `recipient` and to nobody else, whatever its header says. Raises MailError.
+
+        Addresses beyond ASCII need a server with SMTPUTF8 (RFC 6531).
+        """
+        session = self._session
+        sender, recipient = _address(sender), _address(recipient)
+        with _translated():
+            try:
+                session.send_message(message, sender, [recipient])
+            except smtplib.SMTPRecipientsRefused as refused:
+                number, text = next(iter(refused.recipients.values()))
+                raise session.answers.reply(number, text) from refused
+            except smtplib.SMTPResponseException as refused:
+                raise session.answers.reply(refused.smtp_code, refused.smtp_error) from refused
+            except smtplib.SMTPNotSupportedError as error:
+                sentence = "The server takes no addresses with letters beyond A to Z."
+                raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-letters") from error
 
     def close(self) -> None:
         """End the session; never raises, and waits at most a second for the server's goodbye."""
-        with suppress(MailError), translated():
+        with suppress(MailError), _translated():
             self.deadline = Deadline(min(1.0, self.deadline.left()))
             self._session.quit()
         self._connection.close()
+
+
+def _address(address: str) -> str:
+    """`address` if it can be put between the angle brackets of a command. Raises MailError (config)."""
+    if any(c in dial.guard(address, "address") for c in "<> \t"):
+        raise MailError(Category.CONFIG, "The address contains a character that cannot be sent.")
+    return address
 
 
 def _own_name(connection: dial.Connection) -> str:

@@ -3,16 +3,18 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mailadmin.mail.errors import MailError
 from mailadmin.mail.types import Direction, Report, Stage, StageName, StageOutcome
 
 
 class Passing:
-    """What a running stage may still say about itself: `detail`, one plain phrase without text of the server."""
+    """What a running stage may still say about itself: `detail`, one plain phrase, and `facts`, see `Stage`."""
 
     def __init__(self) -> None:
         self.detail = ""
+        self.facts: dict[str, Any] = {}
 
 
 class Stages:
@@ -30,9 +32,9 @@ class Stages:
         try:
             yield passing
         except MailError as error:
-            self._say(Stage(self._direction, name, StageOutcome.FAILED, _ms_since(began), error.message))
+            self._say(Stage(self._direction, name, StageOutcome.FAILED, _ms_since(began), error.message, passing.facts))
             raise
-        self._say(Stage(self._direction, name, StageOutcome.PASSED, _ms_since(began), passing.detail))
+        self._say(Stage(self._direction, name, StageOutcome.PASSED, _ms_since(began), passing.detail, passing.facts))
 
     def skip(self, name: StageName, why: str) -> None:
         """Report that `name` does not happen on this connection, and why in one phrase."""

@@ -2,15 +2,30 @@
 
 import functools
 import ssl
+import warnings
 
-from mailadmin.mail.certificates import names_in
+from mailadmin.mail import certificates
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.scrub import scrub
-from mailadmin.mail.types import Server, ServerProtocol, TLSMode
+from mailadmin.mail.types import Server, ServerProtocol, TLSMode, TLSVersion, Trust
 
-# X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_EXPIRED, _NOT_YET, _SELF_SIGNED, _WRONG_NAME = 10, 9, 18, {62, 63, 64}
-_UNKNOWN = {2, 19, 20, 21, 27}
+_VERSIONS = {
+    TLSVersion.TLS_1_0: ssl.TLSVersion.TLSv1,
+    TLSVersion.TLS_1_1: ssl.TLSVersion.TLSv1_1,
+    TLSVersion.TLS_1_2: ssl.TLSVersion.TLSv1_2,
+    TLSVersion.TLS_1_3: ssl.TLSVersion.TLSv1_3,
+}
+_OLD = {TLSVersion.TLS_1_0, TLSVersion.TLS_1_1}
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h, with the rule of the catalogue and our sentence.
+_REFUSED: dict[int, tuple[str, str]] = {
+    9: ("tls-not-yet-valid", "The certificate of the server is not yet valid; check the clocks of both machines."),
+    10: ("tls-expired", "The certificate of the server has expired; whoever runs the server must renew it."),
+    18: ("tls-self-signed", "The certificate of the server is self-signed, so nobody vouches for it."),
+}
+_UNKNOWN = ("tls-unknown-authority", "The certificate of the server comes from an authority that is not known here.")
+_REFUSED |= dict.fromkeys((2, 19, 20, 21, 27), _UNKNOWN)
+_WRONG_NAME = {62, 63, 64}
 
 _NOT_TLS = {
     "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE",
@@ -23,15 +38,29 @@ _TOO_OLD = {
 }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=32)
-def context(ca_file: str | None, socket_class: type[ssl.SSLSocket]) -> ssl.SSLContext:
-    """Return the one verifying context for `ca_file` (beside the system's authorities), at least TLS 1.2.
+@functools.lru_cache(maxsize=64)
+def context(ca_file: str | None, trust: Trust, socket_class: type[ssl.SSLSocket]) -> ssl.SSLContext:
+    """Return the one context for `trust` and the installation's `ca_file`, both beside the system's authorities.
 
-    It is kept because loading the authorities costs 40 ms. Raises MailError (config) if the file cannot be used.
+    It is kept because loading the authorities costs 40 ms. Raises MailError (config) if certificates cannot be used.
+    A context for a pinned certificate verifies nothing by itself: `check_pin` does, before anything is said.
     """
-    made = ssl.create_default_context()
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if trust.pin else ssl.create_default_context()
+    if trust.pin:
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    # Private authorities rarely follow RFC 5280 to the letter, and whoever trusts a single certificate means just that.
+    made.verify_flags = made.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Old versions, where an administrator asks for them.
+        made.minimum_version = _VERSIONS[trust.minimum]
+    if trust.minimum in _OLD:
+        made.set_ciphers("DEFAULT:@SECLEVEL=0")  # OpenSSL speaks old TLS on its lowest level of security only.
     made.sslsocket_class = socket_class
+    _load(made, ca_file, trust)
+    return made
+
+
+def _load(made: ssl.SSLContext, ca_file: str | None, trust: Trust) -> None:
     if ca_file:
         try:
             made.load_verify_locations(ca_file)
@@ -39,33 +68,54 @@ def context(ca_file: str | None, socket_class: type[ssl.SSLSocket]) -> ssl.SSLCo
             raise MailError(
                 Category.CONFIG, f"The file of trusted authorities cannot be read: {ca_file}. Check MAILADMIN_CA_FILE."
             ) from error
-    return made
+    if trust.authorities:
+        try:
+            made.load_verify_locations(cadata=trust.authorities)
+        except (OSError, ValueError) as error:
+            raise MailError(Category.CONFIG, "The provider’s trusted certificates cannot be read.") from error
+
+
+def check_pin(trust: Trust, der: bytes | None) -> None:
+    """Return if the certificate `der` is the pinned one, or none is pinned. Raises MailError (tls)."""
+    if not trust.pin:
+        return
+    shown = certificates.read(der) if der else None
+    if shown is None or shown["sha256"] != trust.pin:
+        sentence = "The server showed another certificate than the pinned one, so nothing was sent to it."
+        raise MailError(Category.TLS, sentence, permanent=True, code="tls-pin", certificate=shown)
 
 
 def explain(error: OSError, server: Server, chain: list[bytes]) -> MailError:
     """Return what a failed handshake means. `chain` is the server's certificates in DER, its own first, or nothing."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(error, server, chain)
-    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    reason = getattr(error, "reason", None) or ""
     if reason in _NOT_TLS:
         return not_tls(server)
-    if reason in _TOO_OLD:
-        sentence = "The server offers only old encryption that is no longer safe; it must offer TLS 1.2 or newer."
-        return MailError(Category.TLS, sentence, detail=reason, permanent=True)
-    if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
-        return MailError(Category.TLS, "The server closed the connection while encryption began.", detail=reason)
+    hung_up = isinstance(error, (ssl.SSLEOFError, ConnectionError))
+    if reason in _TOO_OLD or (hung_up and server.trust.minimum is TLSVersion.TLS_1_3):  # Some say no by hanging up.
+        least = server.trust.minimum
+        sentence = (
+            f"The server and this installation have no version of encryption in common; the least is TLS {least}."
+        )
+        return MailError(Category.TLS, sentence, detail=reason, permanent=True, code="tls-too-old")
+    if hung_up:
+        sentence = "The server closed the connection while encryption began."
+        return MailError(Category.TLS, sentence, detail=reason, code="tls-closed")
     return MailError(Category.TLS, "Encryption with the server could not be agreed.", detail=reason)
 
 
 def not_tls(server: Server) -> MailError:
     """Return the error for a port that was dialled with TLS and answers in plain text."""
     if server.tls_mode is not TLSMode.IMPLICIT:
-        return MailError(Category.TLS, "The server agreed to encrypt, and then did not.", permanent=True)
+        sentence = "The server agreed to encrypt, and then did not."
+        return MailError(Category.TLS, sentence, permanent=True, code="tls-promise-broken")
     port = 993 if server.protocol is ServerProtocol.IMAP else 465
     return MailError(
         Category.TLS,
         f"This port speaks without encryption at first; choose STARTTLS or port {port}.",
         permanent=True,
+        code="tls-port-is-plain",
     )
 
 
@@ -76,23 +126,18 @@ def is_tls(server: Server) -> MailError:
         Category.TLS,
         f"This port is encrypted from the first byte; choose implicit TLS, or STARTTLS on port {port}.",
         permanent=True,
+        code="tls-port-is-encrypted",
     )
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, server: Server, chain: list[bytes]) -> MailError:
-    code, detail = error.verify_code, scrub(error.verify_message or "")
-    if code == _EXPIRED:
-        sentence = "The certificate of the server has expired; whoever runs the server must renew it."
-    elif code == _NOT_YET:
-        sentence = "The certificate of the server is not yet valid; check the clocks of both machines."
-    elif code == _SELF_SIGNED:
-        sentence = "The certificate of the server is self-signed, so nobody vouches for it."
-    elif code in _UNKNOWN:
-        sentence = "The certificate of the server comes from an authority that is not known here."
-    elif code in _WRONG_NAME:
+    number, detail = error.verify_code, scrub(error.verify_message or "")
+    shown = certificates.read(chain[0]) if chain else None
+    if number in _WRONG_NAME:
+        code = "tls-wrong-name"
         sentence = f"The certificate of the server is not for {server.host}; enter the name that it is for."
-        names = names_in(chain[0]) if chain else []
-        detail = scrub("The certificate is for " + ", ".join(names[:10])) if names else detail
+        if shown and shown["names"]:
+            detail = scrub("The certificate is for " + ", ".join(shown["names"][:10]))
     else:
-        sentence = "The certificate of the server cannot be trusted."
-    return MailError(Category.TLS, sentence, detail=detail, permanent=True)
+        code, sentence = _REFUSED.get(number, ("tls-untrusted", "The certificate of the server cannot be trusted."))
+    return MailError(Category.TLS, sentence, detail=detail, permanent=True, code=code, certificate=shown)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from email.message import EmailMessage
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class ServerProtocol(StrEnum):
@@ -51,6 +52,8 @@ class StageName(StrEnum):
     GREETING = "greeting"
     SIGN_IN = "sign-in"
     FOLDERS = "folders"
+    MESSAGE = "message"  # a test message, only on request
+    ARRIVAL = "arrival"  # its arrival, only on request
 
 
 class StageOutcome(StrEnum):
@@ -62,6 +65,28 @@ class StageOutcome(StrEnum):
     SKIPPED = "skipped"
 
 
+class TLSVersion(StrEnum):
+    """The versions of TLS that OpenSSL still speaks (RFC 2246, 4346, 5246, 8446)."""
+
+    TLS_1_0 = "1.0"
+    TLS_1_1 = "1.1"
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How the certificate of a server is judged.
+
+    `minimum` is the lowest version of TLS. `authorities` (PEM) are trusted beside the system's. With `pin`, the SHA-256
+    of one certificate as 64 hexadecimal digits, exactly this certificate is accepted, whoever vouches for it or not.
+    """
+
+    minimum: TLSVersion = TLSVersion.TLS_1_2
+    authorities: str = field(default="", repr=False)
+    pin: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where a server listens. `str(server)` is the form of the commands: `imap:mail.example.com:993:implicit`."""
@@ -70,6 +95,7 @@ class Server:
     host: str
     port: int
     tls_mode: TLSMode
+    trust: Trust = Trust()
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -100,13 +126,19 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of a connection as it was reported: `ms` is its duration in milliseconds, `detail` one plain phrase."""
+    """One step of a connection as it was reported: `ms` is its duration in milliseconds, `detail` one plain phrase.
+
+    `facts` are plain values (text, numbers, lists) of what was learned, by name. dns: addresses; tcp: address; tls:
+    version, cipher, certificate (see certificates.py), pinned; greeting: text; sign-in: mechanism, capabilities;
+    folders: folders, messages, unseen, quota ({used, limit} in KiB); message: recipient; arrival: seconds, folder.
+    """
 
     direction: Direction
     name: StageName
     outcome: StageOutcome
     ms: float = 0.0
     detail: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 Report = Callable[[Stage], None]
@@ -187,6 +219,9 @@ class Incoming(Protocol):
     def envelopes(self, uids: Sequence[int]) -> Iterator[Envelope]:
         """The messages of `uids` that still exist, in any order; one that cannot be read comes as unreadable."""
 
+    def find(self, message_id: str) -> str | None:
+        """The path of the folder, the inbox or the one for junk, that holds this message now, or None."""
+
     def close(self) -> None:
         """End the session; never raises."""
 
@@ -196,6 +231,9 @@ class Outgoing(Protocol):
 
     def sign_in(self, how: Password) -> None:
         """Sign in once."""
+
+    def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
+        """Send `message` to `recipient` and to nobody else, whatever its header says."""
 
     def close(self) -> None:
         """End the session; never raises."""

@@ -1,13 +1,15 @@
 """What is asked about a provider."""
 
 import re
+from typing import Any
 
+from flask_wtf.file import FileField
 from wtforms import BooleanField, SelectChoice, SelectField, StringField, TextAreaField, ValidationError
 from wtforms.validators import DataRequired, Length
 
 from mailadmin.errors import RuleBroken
 from mailadmin.form import VersionedForm
-from mailadmin.mail.types import Direction, Server, TLSMode
+from mailadmin.mail.types import Direction, Server, TLSMode, TLSVersion
 from mailadmin.providers import service
 from mailadmin.providers.models import LoginFormat, Provider
 from mailadmin.text import t
@@ -16,6 +18,12 @@ LOGIN_WORDS = {
     LoginFormat.ADDRESS: "Whole address",
     LoginFormat.LOCAL_PART: "Part before the @",
     LoginFormat.BY_HAND: "Typed by hand",
+}
+TLS_VERSIONS = {
+    TLSVersion.TLS_1_2: "TLS 1.2",
+    TLSVersion.TLS_1_3: "TLS 1.3",
+    TLSVersion.TLS_1_1: "TLS 1.1 (old servers only)",
+    TLSVersion.TLS_1_0: "TLS 1.0 (old servers only)",
 }
 
 
@@ -39,10 +47,15 @@ class ProviderForm(VersionedForm):
     login_format = SelectField(
         t("Login format"), choices=[SelectChoice(f.value, t(word)) for f, word in LOGIN_WORDS.items()]
     )
+    minimum_tls = SelectField(
+        t("Lowest TLS version"),
+        choices=[SelectChoice(version.value, t(words)) for version, words in TLS_VERSIONS.items()],
+        default=TLSVersion.TLS_1_2,
+    )
     is_same_company = BooleanField(t("The same company runs the new server; send it the stored passwords"))
 
-    def __init__(self, provider: Provider | None) -> None:
-        super().__init__(data=_values(provider) if provider else None)
+    def __init__(self, provider: Provider | None, **more: Any) -> None:
+        super().__init__(data=_values(provider) if provider else None, **more)
         for field in (self.incoming_tls_mode, self.outgoing_tls_mode):
             field.choices = [SelectChoice(mode.value, t(service.TLS_WORDS[mode])) for mode in _offered(provider)]
 
@@ -71,6 +84,7 @@ class ProviderForm(VersionedForm):
             incoming=servers[Direction.INCOMING],
             outgoing=servers.get(Direction.OUTGOING),
             login_format=LoginFormat(self.login_format.data),
+            minimum_tls=TLSVersion(self.minimum_tls.data),
             is_same_company=self.is_same_company.data,
         )
 
@@ -85,6 +99,26 @@ class ProviderForm(VersionedForm):
         return Server(service.PROTOCOLS[direction], host, int(port), TLSMode(tls_mode))
 
 
+class CertificateForm(VersionedForm):
+    """Certificates to trust, as a file or pasted. `version` tells whether the rest of the page is still the newest."""
+
+    file = FileField(t("Certificate file"))
+    pem = TextAreaField(t("Or paste it"))
+
+    def given(self) -> str:
+        """All certificates that were handed in, as PEM."""
+        content = self.file.data.read(service.LARGEST_CERTIFICATES + 1) if self.file.data else b""
+        return "\n".join(text for text in (service.as_pem(content), self.pem.data or "") if text)
+
+    def refuse(self, broken: RuleBroken) -> None:
+        """Show the rule that was broken where the certificate was given. A private key is not shown again."""
+        if self.file.data and not (self.pem.data or "").strip():
+            broken = RuleBroken(broken.message, field="file")
+        if service.holds_private_key(self.pem.data or ""):
+            self.pem.data = ""
+        super().refuse(broken)
+
+
 def _offered(provider: Provider | None) -> list[TLSMode]:
     """The TLS modes to choose from; what a provider has already is among them, so that the form shows the truth."""
     had = {row.tls_mode for row in provider.servers} if provider else set()
@@ -97,6 +131,7 @@ def _values(provider: Provider) -> dict[str, object]:
         "name": provider.name,
         "domains": "\n".join(row.domain for row in provider.domains),
         "login_format": provider.login_format.value,
+        "minimum_tls": provider.trust.minimum.value,
     }
     for direction in Direction:
         if server := provider.server(direction):

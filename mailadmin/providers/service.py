@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from mailadmin.activity import service as activity
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.types import Direction, Server, TLSMode
+from mailadmin.mail.types import Direction, Server, TLSMode, TLSVersion
 from mailadmin.permissions import Actor
 from mailadmin.providers.models import LoginFormat, Provider, ProviderDomain, ProviderServer, ServerRow
 from mailadmin.providers.servers import (
@@ -23,28 +23,43 @@ from mailadmin.providers.servers import (
     parse_server,
 )
 from mailadmin.providers.servers import checked as checked_server
+from mailadmin.providers.truststore import LARGEST as LARGEST_CERTIFICATES
+from mailadmin.providers.truststore import Validity, as_pem, days_left, holds_private_key, validity
+from mailadmin.providers.truststore import add as add_certificates
+from mailadmin.providers.truststore import get as get_certificate
+from mailadmin.providers.truststore import remove as remove_certificate
 from mailadmin.text import t
 
 __all__ = [
+    "LARGEST_CERTIFICATES",
     "PROTOCOLS",
     "TLS_WORDS",
     "ProviderWish",
+    "Validity",
+    "add_certificates",
     "allowed_tls_modes",
+    "as_pem",
     "checked_server",
+    "days_left",
     "delete",
     "everyone",
     "faults",
     "find",
     "get",
+    "get_certificate",
+    "holds_private_key",
     "normalised_domain",
     "parse_server",
     "recognise",
+    "remove_certificate",
     "save",
+    "validity",
 ]
 
 Row = TypeVar("Row", bound=ServerRow)
 NAME_LENGTH = 120
 DOMAINS = 1000
+_LOWEST_TLS = "lowest TLS version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,7 @@ class ProviderWish:
     incoming: Server
     outgoing: Server | None = None
     login_format: LoginFormat = LoginFormat.ADDRESS
+    minimum_tls: TLSVersion = TLSVersion.TLS_1_2
     is_same_company: bool = False
 
 
@@ -123,21 +139,17 @@ def save(
         said = "The server changed. Tick this if the stored passwords may be sent there; if not, add a new provider."
         raise RuleBroken(t(said), field="is_same_company")
     before = _told(provider)
-    provider.name, provider.login_format = name, wish.login_format
+    provider.name, provider.login_format, provider.minimum_tls = name, wish.login_format, wish.minimum_tls
     _take_domains(provider, domains)
     put_server(provider.servers, ProviderServer, Direction.INCOMING, incoming)
     put_server(provider.servers, ProviderServer, Direction.OUTGOING, outgoing)
     after = _told(provider)
-    changed = [what for what in after if after[what] != before[what]]
-    if not changed:
+    if before == after:
         return provider
     provider.changed_at = now()  # Moves the version too, when only domains or servers changed.
     session.add(provider)
     _flush(session, name)
-    if is_new:
-        activity.record(session, actor, f"added the provider {name}")
-    else:
-        activity.record(session, actor, f"changed the provider {name}", detail=", ".join(changed))
+    _record(session, actor, name, before, after, is_new=is_new)
     return provider
 
 
@@ -222,14 +234,30 @@ def put_server(rows: list[Row], kind: type[Row], direction: Direction, server: S
 
 
 def _told(provider: Provider) -> dict[str, object]:
-    """What the audit trail tells apart, by the words in which it is told."""
+    """What the audit trail tells apart, by the words in which it is told; servers without how they are trusted."""
+    servers = {row.direction: row.server for row in provider.servers}
     return {
         "name": provider.name,
         "domains": sorted(row.domain for row in provider.domains),
-        "receiving server": provider.server(Direction.INCOMING),
-        "sending server": provider.server(Direction.OUTGOING),
+        "receiving server": servers.get(Direction.INCOMING),
+        "sending server": servers.get(Direction.OUTGOING),
         "login format": provider.login_format,
+        _LOWEST_TLS: provider.trust.minimum,
     }
+
+
+def _record(
+    session: Session, actor: Actor, name: str, before: dict[str, object], after: dict[str, object], *, is_new: bool
+) -> None:
+    was, is_now = str(before[_LOWEST_TLS]), str(after[_LOWEST_TLS])
+    changed = [what for what in after if after[what] != before[what]]
+    detail = ", ".join(f"{what}: {was} to {is_now}" if what == _LOWEST_TLS else what for what in changed)
+    if is_new:
+        activity.record(session, actor, f"added the provider {name}")
+    else:
+        activity.record(session, actor, f"changed the provider {name}", detail=detail)
+    if is_now < min(was, TLSVersion.TLS_1_2):  # Old versions can be read by others: whoever looks for it finds it.
+        activity.record(session, actor, f"lowered the lowest TLS version of the provider {name} from {was} to {is_now}")
 
 
 def _flush(session: Session, name: str) -> None:

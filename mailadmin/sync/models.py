@@ -6,8 +6,9 @@ announces a new UIDVALIDITY the folder is read into the next generation, and peo
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.accounts.models import Account
@@ -131,11 +132,12 @@ class SyncRun(Base):
     requested_at: Mapped[datetime] = mapped_column(default=now)
     rung_at: Mapped[datetime | None]  # when a runner was last asked to take it
     started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None] = mapped_column(index=True)
     outcome: Mapped[RunOutcome | None] = mapped_column(words(RunOutcome))
     category: Mapped[Category | None] = mapped_column(words(Category))
     reason: Mapped[str] = mapped_column(Text, default="")
     server_text: Mapped[str] = mapped_column(Text, default="")
+    diagnosis: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # see connections.diagnosis
     new: Mapped[int] = mapped_column(default=0)
     changed: Mapped[int] = mapped_column(default=0)
     gone: Mapped[int] = mapped_column(default=0)

@@ -27,11 +27,13 @@ from sqlalchemy.orm import Session
 from mailadmin import boot, db, leases
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
+from mailadmin.connections import service as connections
 from mailadmin.errors import RuleBroken
+from mailadmin.mail import sasl
+from mailadmin.mail.answers import Refused
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.imap import open_imap
-from mailadmin.mail.imap_errors import Refused
 from mailadmin.mail.types import Direction
 from mailadmin.sync import passes
 from mailadmin.sync.folders import adopt_folders
@@ -42,7 +44,7 @@ from mailadmin.text import t
 
 RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends by itself, and the next one goes on.
 BATCH = 250
-BUDGET = 1_000_000_000  # bytes of one session; metadata of more than a million messages
+BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
 _NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
 
 Opening = Callable[[accounts.Leg], Timed]
@@ -51,7 +53,9 @@ log = logging.getLogger(__name__)
 
 def open_incoming(leg: accounts.Leg) -> Timed:
     """A signed-in connection. Raises MailError."""
-    incoming = open_imap(leg.server, boot.settings().rules, Deadline(STEP_SECONDS), budget=BUDGET)
+    incoming = open_imap(
+        leg.server, boot.settings().rules, Deadline(STEP_SECONDS), budget=BUDGET, secrets=sasl.forms(leg.how)
+    )
     try:
         incoming.sign_in(leg.how)
     except MailError:
@@ -133,7 +137,20 @@ def _work(going: Going, leg: accounts.Leg, opening: Opening) -> Ending:
     except Stopped as stop:
         return Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
     except MailError as error:
-        return Ending(RunOutcome.FAILED, error.message, error.category, error.detail, error.permanent)
+        return _failed(going, leg, error)
+
+
+def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
+    """The end of a run that `error` broke off, with its diagnosis."""
+    with db.reading() as session:
+        account = session.get(Account, going.account_id)
+        address = account.address if account else ""
+    told = connections.diagnose(
+        error, direction=Direction.INCOMING, server=leg.server, user_name=leg.how.username, address=address
+    )
+    return Ending(
+        RunOutcome.FAILED, told["title"], Category(told["category"]), error.detail, error.permanent, diagnosis=told
+    )
 
 
 @contextmanager

@@ -213,12 +213,13 @@ class Ending:
     permanent: bool = False
     at_once: bool = False
     says_health: bool = True
+    diagnosis: dict[str, Any] | None = None
 
 
 def finish_run(session: Session, run: SyncRun, account: Account, ending: Ending) -> None:
     """Close `run`, sum up what is stored, note the account's health, and say when the next run is due."""
     run.finished_at, run.outcome, run.category = now(), ending.outcome, ending.category
-    run.reason, run.server_text = ending.reason, ending.server_text
+    run.reason, run.server_text, run.diagnosis = ending.reason, ending.server_text, ending.diagnosis
     run.stored, run.unreadable = _sums(session, account.id)
     account.stored, account.running_since = run.stored, None
     if ending.outcome is RunOutcome.COMPLETE:
@@ -247,6 +248,15 @@ def _note_health(session: Session, account: Account, ending: Ending) -> None:
         permanent=ending.permanent,
         sure=False,
     )
+
+
+def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
+    """What the last test or, if that is newer, the last run of the account found; None where that went well."""
+    last = select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_not(None))
+    run = session.scalars(last.order_by(SyncRun.id.desc()).limit(1)).first()
+    check = next(iter(connections.history(session, account_id)), None)
+    ends = [(each.finished_at, each.diagnosis) for each in (run, check) if each is not None and each.finished_at]
+    return max(ends, key=lambda end: end[0])[1] if ends else None
 
 
 def next_sync(account: Account) -> datetime:

@@ -16,7 +16,7 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Kind, Window
 from mailadmin.accounts.service import AccountWish, Login
 from mailadmin.errors import RuleBroken
-from mailadmin.form import VersionedForm
+from mailadmin.form import VersionedForm, printable
 from mailadmin.mail.types import Direction, Server, TLSMode
 from mailadmin.people.models import Person
 from mailadmin.providers import service as providers
@@ -126,6 +126,18 @@ class AccountForm(VersionedForm):
     def has_sending_password(self) -> bool:
         """Whether a password of its own is stored for sending."""
         return self._account is not None and _own_sending_name(self._account) is not None
+
+    def rename_server(self, direction: str, host: str) -> None:
+        """Fill in `host` as the account's own server for `direction`, and ask for the password again."""
+        if self._account is None or direction not in set(Direction) or not host:
+            return
+        self.own_servers.data = True
+        for each in Direction:
+            if server := accounts.server_of(self._account, each):
+                self[f"{each}_host"].data, self[f"{each}_port"].data = server.host, str(server.port)
+                self[f"{each}_tls_mode"].data = server.tls_mode.value
+        self[f"{direction}_host"].data = printable(host)
+        self.password.errors = [t(accounts.TYPE_AGAIN)]
 
     def wish(self) -> AccountWish:
         """What was typed, as the service takes it."""

@@ -1,6 +1,6 @@
 """Pages where an account is added and its settings are changed."""
 
-from flask import Blueprint, request
+from flask import Blueprint, make_response, request
 
 from mailadmin import db, queue, web
 from mailadmin.accounts import service as accounts
@@ -52,11 +52,44 @@ def settings(account_id: int) -> Answer:
             form.refuse(broken)
             if broken.field == "version":
                 form.renew_version(account.version)
+    host = request.args.get("host", "")
+    if request.method == "GET" and host in connections.named_hosts(session, account_id):  # Not anybody's link.
+        form.rename_server(request.args.get("direction", ""), host)
+    return _settings_page(account, form)
+
+
+@bp.post("/accounts/<int:account_id>/settings/test")
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def try_settings(account_id: int) -> Answer:
+    """Test what stands in the settings form; nothing of it is saved."""
+    session = db.session()
+    account = accounts.get(session, account_id)
+    form = _form(account)
+    if form.validate_on_submit():
+        try:
+            legs = accounts.legs_if(session, account, wish=form.wish(), version=form.version.data)
+            check = connections.request_draft_check(session, legs=legs, address=account.address, actor=web.actor())
+            check_id = check.id
+            session.commit()
+            queue.ring("check")
+            if web.is_htmx():
+                return web.page("wizard/_trial.html", account_id=account_id, check_id=check_id)
+            return web.done("connections.draft", check_id=check_id)
+        except RuleBroken as broken:
+            session.rollback()
+            form.refuse(broken)
+            if broken.field == "version":
+                form.renew_version(account.version)
+    return _settings_page(account, form, retarget=f"#account-{account_id}")
+
+
+def _settings_page(account: Account, form: AccountForm, *, retarget: str = "") -> Answer:
     status = 422 if request.method == "POST" else 200
-    state = accounts.state_of(account)
-    return web.page(
-        "wizard/settings.html", "wizard/_form.html", status, form=form, account=account, state=state, tab="settings"
-    )
+    context = {"form": form, "account": account, "state": accounts.state_of(account), "tab": "settings"}
+    answer = make_response(web.page("wizard/settings.html", "wizard/_form.html", status, **context))
+    if retarget and web.is_htmx():  # The form with what is wrong takes its own place, not that of the test.
+        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = retarget, "outerHTML"
+    return answer
 
 
 def _form(account: Account | None) -> AccountForm:

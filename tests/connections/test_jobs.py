@@ -75,7 +75,7 @@ def test_a_refused_password_needs_attention_and_is_not_tried_a_second_time(serve
     assert check.account.health is Health.NEEDS_ATTENTION
     assert check.account.outgoing_health is Health.NEW
     assert check.diagnosis
-    assert check.diagnosis["rule"] == "auth-refused"
+    assert check.diagnosis["rule"] == "auth_failed"
     assert "AUTHENTICATIONFAILED" in check.diagnosis["server_text"]
 
 

@@ -11,7 +11,7 @@ from mailadmin import db
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.activity.models import Activity
-from mailadmin.connections import service
+from mailadmin.connections import claims, endings, limits, service
 from mailadmin.connections.jobs import drain_checks
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.probe import Task
@@ -44,7 +44,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def put_forward(seconds: float) -> None:
         moment = db.now() + timedelta(seconds=seconds)
-        monkeypatch.setattr(service, "now", lambda: moment)
+        for module in (service, claims, endings, limits):
+            monkeypatch.setattr(module, "now", lambda: moment)
 
     return put_forward
 

@@ -84,7 +84,7 @@ def test_a_folder_is_opened_with_its_validity(connect: OpenImap, dovecot: Doveco
 
 def test_a_folder_that_does_not_exist_is_said_to_be_missing(connect: OpenImap) -> None:
     session = connect()
-    with pytest.raises(MailError, match="no folder") as raised:
+    with pytest.raises(MailError, match="folder") as raised:
         session.examine("Nowhere")
     assert raised.value.category is Category.CONFIG
     assert session.examine("INBOX").uidvalidity
@@ -200,3 +200,38 @@ def test_a_certificate_that_is_not_trusted_ends_starttls_before_the_password(
         open_imap(where, Rules(networks=LOOPBACK), Deadline(5), stages.append)
     assert stages[-1].name is StageName.TLS
     assert stages[-1].outcome is StageOutcome.FAILED
+
+
+def test_the_stages_tell_what_was_learned(connect: OpenImap, dovecot: Dovecot, stages: list[Stage]) -> None:
+    dovecot.append(a_message(1), user="olga@example.org", folder="Sent")
+    dovecot.append(a_message(2), user="olga@example.org", folder="Sent", flags=r"(\Seen)")
+    connect(user="olga@example.org").folders()
+    facts = {stage.name: stage.facts for stage in stages if stage.outcome is StageOutcome.PASSED}
+    assert facts[StageName.GREETING]["text"].startswith("* OK [CAPABILITY IMAP4rev1 ")
+    assert facts[StageName.SIGN_IN]["mechanism"] == "PLAIN"
+    assert facts[StageName.SIGN_IN]["capabilities"][:4] == ["IDLE", "CONDSTORE", "QRESYNC", "SPECIAL-USE"]
+    amounts = facts[StageName.FOLDERS]
+    assert amounts["folders"] == 6
+    assert amounts["messages"] >= 2
+    assert 1 <= amounts["unseen"] < amounts["messages"]
+    assert amounts["quota"]["limit"] == 4 * 1024 * 1024
+    assert 0 <= amounts["quota"]["used"] < 100
+
+
+def test_a_message_is_found_in_the_inbox_and_among_junk(connect: OpenImap, dovecot: Dovecot) -> None:
+    waiting, among_junk = connect(user="ada@example.org"), connect(user="ada@example.org")
+    assert waiting.find("<701@example.org>") is None
+    dovecot.append(a_message(701), user="ada@example.org")
+    dovecot.append(a_message(702), user="ada@example.org", folder="Junk")
+    assert waiting.find("<701@example.org>") == "INBOX"
+    assert among_junk.find("<702@example.org>") == "Junk"
+    assert among_junk.find("<703@example.org>") is None
+    among_junk.examine("INBOX")
+    assert not any("\\Seen" in flags for flags in among_junk.flags().values())
+
+
+@pytest.mark.parametrize("message_id", ["<1@x>\r\nA1 LOGOUT", "<1\0@x>"])
+def test_a_message_id_that_could_end_a_command_is_never_sent(connect: OpenImap, message_id: str) -> None:
+    with pytest.raises(MailError) as raised:
+        connect().find(message_id)
+    assert raised.value.category is Category.CONFIG

@@ -22,6 +22,7 @@ FILLED = {
     "outgoing_port": "465",
     "outgoing_tls_mode": "implicit",
     "login_format": "address",
+    "minimum_tls": "1.2",
 }
 
 

@@ -1,11 +1,15 @@
 """Providers keep their names, domains and servers in order."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailadmin import db
+from mailadmin.activity.models import Activity
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.types import Direction, TLSMode
+from mailadmin.mail.types import Direction, TLSMode, TLSVersion
 from mailadmin.permissions import SYSTEM
 from mailadmin.providers import service
 from mailadmin.providers.models import LoginFormat, Provider
@@ -61,7 +65,7 @@ def test_address_is_recognised_by_its_domain(session: Session) -> None:
         ("outgoing_tls_mode", {"outgoing": smtp(tls_mode=TLSMode.NONE)}),
     ],
 )
-def test_what_cannot_be_is_refused_at_its_field(session: Session, field: str, wanted: dict[str, object]) -> None:
+def test_what_cannot_be_is_refused_at_its_field(session: Session, field: str, wanted: dict[str, Any]) -> None:
     assert refused(session, **wanted).field == field
 
 
@@ -135,3 +139,41 @@ def test_very_many_domains_are_refused(session: Session) -> None:
     with pytest.raises(RuleBroken, match="at most 1,000") as caught:
         service.save(session, wish=a_provider_wish(domains=domains), actor=SYSTEM)
     assert caught.value.field == "domains"
+
+
+def trail(session: Session) -> list[tuple[str, str]]:
+    return [(a.what, a.detail) for a in session.scalars(select(Activity).order_by(Activity.id))]
+
+
+@both_databases
+def test_lowest_tls_version_is_stored_and_its_change_recorded(session: Session) -> None:
+    provider = a_provider(session)
+    assert provider.trust.minimum is TLSVersion.TLS_1_2
+    save(session, provider, minimum_tls=TLSVersion.TLS_1_3)
+    session.commit()
+    with db.reading() as other:
+        assert service.get(other, provider.id).trust.minimum is TLSVersion.TLS_1_3
+    assert trail(session)[1:] == [("changed the provider Harbour Mail", "lowest TLS version: 1.2 to 1.3")]
+    assert provider.version == 2
+
+
+def test_lowering_below_1_2_is_a_line_of_its_own(session: Session) -> None:
+    provider = a_provider(session)
+    save(session, provider, name="Harbour", minimum_tls=TLSVersion.TLS_1_0)
+    save(session, provider, name="Harbour", minimum_tls=TLSVersion.TLS_1_1)
+    assert trail(session)[1:] == [
+        ("changed the provider Harbour", "name, lowest TLS version: 1.2 to 1.0"),
+        ("lowered the lowest TLS version of the provider Harbour from 1.2 to 1.0", ""),
+        ("changed the provider Harbour", "lowest TLS version: 1.0 to 1.1"),
+    ]
+
+
+def test_a_new_provider_with_old_tls_is_remembered_as_such(session: Session) -> None:
+    a_provider(session, minimum_tls=TLSVersion.TLS_1_1)
+    assert trail(session)[1] == ("lowered the lowest TLS version of the provider Harbour Mail from 1.2 to 1.1", "")
+
+
+def test_saving_what_is_there_changes_nothing(session: Session) -> None:
+    provider = a_provider(session)
+    save(session, provider)
+    assert (provider.version, len(trail(session))) == (1, 1)

@@ -35,7 +35,7 @@ state_dir = {folder}/state
 log_path = {folder}/dovecot.log
 instance_name = mailadmin-test
 protocols = imap pop3 submission
-listen = 127.0.0.1, 127.0.0.2
+listen = 127.0.0.1, 127.0.0.2{listen}
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
@@ -121,7 +121,7 @@ service submission-login {{
     ssl = yes
   }}
 }}
-"""
+{extra}"""
 _SPECIAL = "".join(
     f"  mailbox {name} {{\n    auto = create\n    special_use = \\{name}\n  }}\n"
     for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")
@@ -137,7 +137,10 @@ def is_installed() -> bool:
 
 
 class Dovecot:
-    """One server. `ports` has imap imaps pop3 pop3s submission submissions; `ca_file` is what clients must trust."""
+    """One server. `ports` has imap imaps pop3 pop3s submission submissions; `ca_file` is what clients must trust.
+
+    `listen` are addresses beside 127.0.0.1 and 127.0.0.2, `extra` is configuration in which FOLDER is the server's own.
+    """
 
     PORTS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions")
 
@@ -150,10 +153,14 @@ class Dovecot:
         connections: int = 50,
         relay_port: int = 1,
         failure_delay: str = "0 secs",
+        listen: tuple[str, ...] = (),
+        extra: str = "",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dvc-"))  # Short, for the path of a Unix socket has 107 bytes.
         self.users = dict(users)
-        self.ca_file = Authority(self.folder).issue("server", hosts)[0].with_name("ca.pem")
+        self.authority = Authority(self.folder)
+        self.authority.issue("server", hosts)
+        self.ca_file = self.authority.ca_file
         self.ports: dict[str, int] = {}
         self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._settings = {
@@ -166,6 +173,8 @@ class Dovecot:
             "connections": connections,
             "relay_port": relay_port,
             "failure_delay": failure_delay,
+            "listen": "".join(f", {address}" for address in listen),
+            "extra": extra.replace("FOLDER", str(self.folder)),
         }
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("run", "state", "mail", "home"):

@@ -15,7 +15,8 @@ from tests.servers.dovecot import USERS, free_ports
 class Sink:
     """A server on 127.0.0.1. `mode` is `implicit`, `starttls` or `none`; `messages` are (sender, recipients, bytes).
 
-    `refuses` answers every sign-in with that line; `mechanisms` are what it offers beside none; `sign_ins` counts.
+    `refuses` answers every sign-in with that line, `without` are mechanisms that it does not offer, `newest` is the
+    newest version of TLS that it speaks; `sign_ins` counts.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Sink:
         refuses: str = "",
         without: tuple[str, ...] = (),
         offers_auth: bool = True,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> None:
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         authority = Authority(folder)
@@ -36,6 +38,7 @@ class Sink:
         self.sign_ins = 0
         self._users, self._refuses = users, refuses
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.maximum_version = newest
         context.load_cert_chain(*authority.issue("smtp"))
         settings: dict[str, Any] = {"auth_exclude_mechanism": without}
         if offers_auth:

@@ -6,8 +6,8 @@ from sqlalchemy import select
 from mailadmin import db
 from mailadmin.accounts.models import Account, Window
 from mailadmin.mail import types as mail
+from mailadmin.mail.answers import Refused
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap_errors import Refused
 from mailadmin.mail.types import Envelope
 from mailadmin.sync import passes
 from mailadmin.sync.models import Message, RunOutcome

@@ -1,0 +1,96 @@
+"""Makes text of servers and programs legible for the patterns of the catalogue, however people paste it."""
+
+import base64
+import binascii
+import html
+import re
+from urllib.parse import unquote_plus
+
+LONGEST = 4000
+_ENCODED = re.compile(r"%20|error_description=|[?&]error=")
+_UNICODE = re.compile(r"\\+u00([2-7][0-9a-f])", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\+[rnt]")
+_BREAKS = re.compile(r"(?:\\+r)?\\+n|\r?\n|<br ?/?>")
+# What a server for sending offers, in lines that something joined.
+_OFFERS = re.compile(
+    r"250[- ](SIZE( \d+)?|AUTH[= ]([A-Z\d_-]+ ?)+|PIPELINING|VRFY|ETRN|STARTTLS|ENHANCEDSTATUSCODES|8BITMIME|DSN"
+    r"|SMTPUTF8|CHUNKING|HELP)(?![a-z])"
+)
+# Lines of a stack: they say where in a program it happened, and their names mislead.
+_STACK = re.compile(
+    r"\s*(at (async |new )?[\w$.<>:`\[\]]+( ?\(|::|$)|#\d+ \S|from \S+:\d+:in|\.\.\. \d+ (more|frames))"
+)
+_FRAME = re.compile(r'^\s*File "[^"\n]+", line \d+(, in \S+)?[ \t]*(\n[ \t]+\S.*)?', re.MULTILINE)
+# In a record of a conversation: what the server refuses, and what goes well or comes from us.
+_SPEAKER = r"^(?:.{0,90}?(?:\b[SR]:|SERVER -> CLIENT:|SENT:|(?:POP3|SMTP|IMAP)\d?<|<[-=<]{0,3} ))?[^\w+*-]{0,6}"
+_REFUSAL = re.compile(
+    _SPEAKER
+    + r"(-ERR\b|(\*|[A-Z]{0,8}\.?\d{1,8}) (NO|BAD|BYE)\b|[45]\d\d[ -])|^.{0,60}(SMTP (ERROR|Error)\b|curl: \(\d)"
+)
+_ASSENT = re.compile(
+    _SPEAKER
+    + r"(\+(OK\b| (?!eyJ|\w+-\w|CategoryInfo|Fully)|$)|\*( \d+)? (?!NO|BAD|BYE)[A-Z]{2}|[A-Z]{0,8}\.?\d{1,8} OK\b"
+    r"|[23]\d\d[ -](?!eyJ))"
+)
+_OURS = re.compile(r"^(?:.{0,90}?(?:CLIENT -> SERVER|(?:POP3|SMTP|IMAP)\d?>|RECEIVED):|\W{0,3}C:|>{1,3} |[-=]+>)")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00a0", "''\"\" ")
+# A code put into words of the sender's own, before those of the server; and what JavaMail makes of a lost connection.
+_WRAPPED = re.compile(
+    r"\* BYE (?=Ja\w+ ?Mail Exception)"
+    r"|(requires a secure connection or the client was not authenticated|mailbox unavailable|mailbox name not allowed"
+    r"|transaction failed|exceeded storage allocation|error in processing|user not local\S*"
+    r"|insufficient system storage|client does not have permission to submit mail to this server)"
+    r"\. The server response was:(?= ?\S*[\d.#() -]*[a-z]{2,}\W+[a-z])",
+    re.IGNORECASE,
+)
+_CONTINUED = re.compile(r"\b([245]\d\d)-")
+_BASE64 = re.compile(r"(?<![\w+/])(?:ey[JA]|ewo)[\w+/]{16,800}={0,2}")
+
+
+def legible(text: str) -> str:
+    """`text` as the patterns expect it, at most 4000 characters of its two ends.
+
+    One line with single spaces, whatever wrapped or escaped it, be it an address, JSON or HTML; straight quotation
+    marks; the code that SMTP repeats on every line (RFC 5321 4.2.1) only once; the JSON inside a base64 challenge
+    (RFC 7628 3.2.2) added at the end.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} {text[-LONGEST // 2 :]}"
+    text = html.unescape(unquote_plus(text) if _ENCODED.search(text) else text)
+    text = _without_noise(text)
+    text = _ESCAPED.sub(" ", _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)).translate(_QUOTES)
+    text = " ".join(_CONTROLS.sub(" ", text).split())
+    text = _once(_WRAPPED.sub("", text))
+    return " ".join([text, *_challenges(text)])
+
+
+def _without_noise(text: str) -> str:
+    """`text` without the lines of a stack and, where it records a conversation, without what came before a refusal."""
+    lines = _FRAME.sub("", "\n".join(_BREAKS.split(text))).split("\n")
+    told = [line for line in lines if not _STACK.match(line)] or lines
+    if any(_REFUSAL.match(line) for line in told):
+        told = [line for line in told if _REFUSAL.match(line) or not (_OURS.match(line) or _ASSENT.match(line))]
+    if len(offers := list(_OFFERS.finditer(text))) > 2 and re.search(r"\b[45]\d\d[ -]", text[offers[-1].end() :]):
+        told = [_OFFERS.sub(" ", line) for line in told]
+    return "\n".join(told)
+
+
+def _once(text: str) -> str:
+    if not (first := _CONTINUED.search(text)):
+        return text
+    again = re.compile(rf"(?<= ){first[1]}[- ](?:\d\.\d{{1,3}}\.\d{{1,3}} )?")
+    return text[: first.end()] + again.sub("", text[first.end() :])
+
+
+def _challenges(text: str) -> list[str]:
+    """The JSON objects that stand in `text` in base64."""
+    found = []
+    for match in _BASE64.finditer(text):
+        try:
+            decoded = base64.b64decode(match[0] + "=" * (-len(match[0]) % 4)).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            continue
+        if decoded.startswith("{"):
+            found.append(decoded)
+    return found
