@@ -1,14 +1,18 @@
 """Chromium, and a console as `mailadmin up` starts it, beside a real mail server."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, expect, sync_playwright
 
+from tests.browser.house import House, furnish
+from tests.factories import PASSWORD
 from tests.real import Installation
 from tests.servers.dovecot import Dovecot, a_message
 from tests.servers.smtp import Sink
@@ -81,6 +85,24 @@ def console(
     installation.stop()
 
 
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The servers of the second installation."""
+    made = House(tmp_path_factory.mktemp("house"))
+    with made.dovecot, made.smtp:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def second_console(tmp_path_factory: pytest.TempPathFactory, house: House) -> Iterator[Installation]:
+    """Another `mailadmin up`, whose accounts are being tested for the first time."""
+    installation = Installation(tmp_path_factory.mktemp("second"))
+    installation.start(MAILADMIN_ALLOWED_NETWORKS="127.0.0.0/8", MAILADMIN_CA_FILE=str(house.authorities))
+    furnish(installation, house)
+    yield installation
+    installation.stop()
+
+
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """A new page; what the browser complains about fails the test at its end."""
@@ -90,7 +112,17 @@ def page(context: BrowserContext) -> Page:
 @pytest.fixture
 def context(chromium: Browser, console: Installation) -> Iterator[BrowserContext]:
     """A browser without cookies; whatever its pages write to the console fails the test at its end."""
-    context = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}", viewport={"width": 1440, "height": 900})
+    with listened_to(chromium, console) as context:
+        yield context
+
+
+@contextmanager
+def listened_to(chromium: Browser, console: Installation, **options: Any) -> Iterator[BrowserContext]:
+    """A browser at `console`; whatever its pages write to their console fails the test at its end."""
+    size = {"width": 1440, "height": 900}
+    # Half-way through a change of colours axe sees contrasts that nobody does.
+    options = {"viewport": size, "color_scheme": "light", "reduced_motion": "reduce", **options}
+    context = chromium.new_context(base_url=f"http://127.0.0.1:{console.port}", **options)
     context.set_default_timeout(15_000)
     said: list[str] = []
 
@@ -105,8 +137,28 @@ def context(chromium: Browser, console: Installation) -> Iterator[BrowserContext
     assert said == []
 
 
+def expect_passed(where: Page | Locator) -> None:
+    """Wait for a connection test to end well: screen readers are told so in one sentence."""
+    expect(where.get_by_role("status").filter(has_text="The test passed.")).to_have_count(1, timeout=20_000)
+
+
+def sign_in(page: Page, email: str = "ada@example.com") -> None:
+    """As an administrator, up to the Overview."""
+    page.goto("/sign-in")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
+
+
 def picture(page: Page, path: Path) -> None:
-    """Keep a picture of the whole page. While a page changes Chromium cannot always take one; it is asked again."""
+    """Keep a picture of the whole page, where somebody wants to see it.
+
+    While a page changes Chromium cannot always take one; it is asked again.
+    """
+    if "SCREENSHOTS" not in os.environ:
+        return
+    page.evaluate("scrollTo(0, 0)")  # What is fixed to the window stands at the top of the picture.
     for attempt in range(5):
         try:
             page.screenshot(path=path, full_page=True)
@@ -118,12 +170,29 @@ def picture(page: Page, path: Path) -> None:
             return
 
 
-def axe(page: Page) -> list[str]:
+def axe(page: Page, options: Mapping[str, object] = AXE_OPTIONS) -> list[str]:
     """The serious and critical findings of axe-core on the page as it is."""
-    page.evaluate(AXE)
-    found = page.evaluate("options => axe.run(document, options)", AXE_OPTIONS)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    found = page.evaluate("options => axe.run(document, options)", options)
     return [
         f"{v['id']}: {v['nodes'][0]['html'][:200]}"
         for v in found["violations"]
         if v["impact"] in {"serious", "critical"}
     ]
+
+
+def examine(page: Page, path: Path) -> None:
+    """Whether the page as it is can be used by everybody, in both themes and on a phone; with pictures.
+
+    The last thing to do on a page: after a picture Chromium complains about what htmx puts into it.
+    """
+    assert axe(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert axe(page, {"runOnly": ["color-contrast"]}) == []  # Nothing else depends on the theme.
+    page.set_viewport_size({"width": 360, "height": 780})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    picture(page, path.with_stem(f"{path.stem}-dark-phone"))
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme="light")
+    picture(page, path)
