@@ -6,7 +6,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 	--upgrade --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
 # What `make test` runs on SQLite and `make test-slow` on PostgreSQL as well; the rest asks for both by itself.
-ON_BOTH := tests/people tests/mailbox tests/providers tests/accounts tests/wizard tests/test_web.py \
+ON_BOTH := tests/people tests/mailbox tests/providers tests/console tests/accounts tests/wizard tests/test_web.py \
 	tests/sync/test_routes.py tests/connections/test_routes.py
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow check audit bench format lock
@@ -37,6 +37,7 @@ audit: .venv/installed-dev ## Look the locked packages up among known vulnerabil
 
 bench: .venv/installed-dev ## Measure the speed
 	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench.checks
 
 format: .venv/installed-dev ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff format
