@@ -1,5 +1,7 @@
 """Pages that look across domains, and the addresses by which machines ask how we are."""
 
+from typing import Any
+
 from flask import Blueprint, request
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,27 +24,32 @@ bp = Blueprint("console", __name__)
 @bp.get("/")
 @web.allow(Permission.SEE_CONSOLE)
 def overview() -> Answer:
+    context = _overview()
+    if not context["tallies"]["all"]:
+        return web.page("console/first_steps.html", **context)
+    return web.page("console/overview.html", chart=chart.of_last_day(db.session()), **context)
+
+
+def _overview() -> dict[str, Any]:
+    """What the overview shows and asks for again."""
     session = db.session()
     tallies, looked, known = queries.tallies(session), work.look(session), queries.provider_count(session)
-    if not tallies["all"]:
-        return web.page("console/first_steps.html", work=looked, known=known)
     causes, number = attention.causes(session)
-    return web.page(
-        "console/overview.html",
-        headline=attention.headline(tallies, known, looked, all_well=not causes),
-        tallies=tallies,
-        work=looked,
-        causes=causes,
-        number=number,
-        chart=chart.of_last_day(session),
-    )
+    return {
+        "headline": attention.headline(tallies, known, looked, all_well=not causes),
+        "tallies": tallies,
+        "work": looked,
+        "known": known,
+        "causes": causes,
+        "number": number,
+    }
 
 
 @bp.get("/overview/fleet")
 @web.allow(Permission.SEE_CONSOLE)
 @web.polled
 def fleet() -> Answer:
-    return web.page("console/_fleet.html", tallies=queries.tallies(db.session()))
+    return web.page("console/_fleet_again.html", **_overview())
 
 
 @bp.get("/overview/work")

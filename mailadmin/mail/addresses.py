@@ -130,7 +130,7 @@ def unwrapped(address: IP) -> IP:
 def _never(address: IP) -> str:
     """Why `address` is not dialled under any rules, or nothing."""
     if address in _METADATA:
-        return "the address of a cloud's metadata service"
+        return "the address of a cloud’s metadata service"
     if address.is_unspecified or (address.version == 4 and address in _ZERO):
         return "not the address of any machine"
     if address.is_link_local:

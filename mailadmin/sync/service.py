@@ -251,12 +251,18 @@ def _note_health(session: Session, account: Account, ending: Ending) -> None:
 
 
 def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
-    """What the last test or, if that is newer, the last run of the account found; None where that went well."""
+    """What the last test or, if that is newer, the last run of the account found; None where that went well.
+
+    A run that went well says nothing of sending: what the last test found about that still holds.
+    """
     last = select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_not(None))
     run = session.scalars(last.order_by(SyncRun.id.desc()).limit(1)).first()
     check = next(iter(connections.history(session, account_id)), None)
     ends = [(each.finished_at, each.diagnosis) for each in (run, check) if each is not None and each.finished_at]
-    return max(ends, key=lambda end: end[0])[1] if ends else None
+    newest = max(ends, key=lambda end: end[0])[1] if ends else None
+    told = check.diagnosis if newest is None and check is not None else None
+    both = [newest] if newest else [told, told.get("also")] if told else []
+    return next((one for one in both if one and (newest or one["direction"] == Direction.OUTGOING)), None)
 
 
 def next_sync(account: Account) -> datetime:
