@@ -14,7 +14,7 @@ from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.result import Failure, Result
 from mailadmin.db import now
-from mailadmin.mail.errors import PERMANENT, Category
+from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction
 
 KEPT = 20  # tests of an account
@@ -147,13 +147,12 @@ def _record_health(session: Session, account: Account, result: Result) -> None:
             accounts.record_success(session, account, direction=direction)
         elif failure := result.failures.get(direction):
             told = _diagnosis(result, direction, failure, account.address)
-            category = Category(told["category"])
             accounts.record_failure(
                 session,
                 account,
                 direction=direction,
-                category=category,
+                category=Category(told["category"]),
                 reason=told["title"],
-                permanent=failure.error.permanent or category in PERMANENT,
+                permanent=failure.error.permanent,
                 sure=True,
             )

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from mailadmin import db
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account
+from mailadmin.accounts.models import Account, Health
 from mailadmin.activity.models import Activity
 from mailadmin.connections import claims, endings, limits, service
 from mailadmin.connections.jobs import drain_checks
@@ -183,3 +183,20 @@ def test_a_test_of_a_deleted_account_ends_without_its_password(account: Account,
         assert service.claim_due(session) == []
     with db.reading() as session:
         assert service.get(session, check.id).outcome is CheckOutcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("permanent", "health"), [(True, Health.NEEDS_ATTENTION), (False, Health.UNREACHABLE)], ids=["for good", "for now"]
+)
+def test_what_passes_by_itself_does_not_stop_an_account(check: Check, permanent: bool, health: Health) -> None:
+    with db.transaction() as session:
+        [task] = service.claim_due(session)
+    result = Result(task)
+    # Some refusals by a rule of the server end by themselves, such as that of an address that sent too much.
+    result.fail(Direction.INCOMING, MailError(Category.POLICY, "Not now.", permanent=permanent))
+    result.is_over = True
+    with db.transaction() as session:
+        service.finish(session, result)
+    found = stored(check)
+    assert found.account
+    assert (found.account.health, found.account.health_category) == (health, Category.POLICY)

@@ -2,7 +2,6 @@
 
 import ssl
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 
@@ -17,16 +16,6 @@ from tests.accounts.factories import a_provider
 from tests.pages import Browser, Page
 from tests.providers.test_routes import FILLED
 from tests.servers.certificates import Authority
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def pem(authority: Authority) -> str:
-    return authority.ca_file.read_text()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import ssl
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -21,16 +20,6 @@ from tests.conftest import both_databases
 from tests.servers.certificates import Authority
 
 ADA = Actor("Ada Lindqvist", 1)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def pem(authority: Authority) -> str:
-    return authority.ca_file.read_text()
 
 
 @pytest.fixture
