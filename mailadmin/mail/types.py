@@ -13,6 +13,7 @@ class ServerProtocol(StrEnum):
     """The protocols a server can speak to us."""
 
     IMAP = "imap"
+    POP3 = "pop3"
     SMTP = "smtp"
 
 
@@ -29,6 +30,41 @@ class Direction(StrEnum):
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
+
+
+class SignInMethod(StrEnum):
+    """How we prove to a server who we are. An app password is one that the provider makes for one program."""
+
+    OAUTH = "oauth"
+    APP_PASSWORD = "app password"  # noqa: S105
+    PASSWORD = "password"  # noqa: S105
+
+
+class LoginFormat(StrEnum):
+    """What a mail server wants as user name; WINDOWS is `EXAMPLE\\name` for name@example.com."""
+
+    ADDRESS = "address"
+    LOCAL_PART = "local part"
+    WINDOWS = "windows"
+    BY_HAND = "by hand"
+
+    def user_name(self, address: str) -> str:
+        """The user name for `address`; the address itself where a person has to type it."""
+        local, _, domain = address.rpartition("@")
+        if self is LoginFormat.LOCAL_PART:
+            return local
+        if self is LoginFormat.WINDOWS:
+            return f"{domain.partition('.')[0].upper()}\\{local}"
+        return address
+
+
+class ServiceType(StrEnum):
+    """What runs at a provider, where it makes a difference; OTHER speaks plain IMAP, POP3 and SMTP."""
+
+    GOOGLE = "google"
+    MICROSOFT = "microsoft"
+    EXCHANGE = "exchange"
+    OTHER = "other"
 
 
 class Role(StrEnum):
@@ -53,6 +89,7 @@ class StageName(StrEnum):
     SIGN_IN = "sign-in"
     FOLDERS = "folders"
     MESSAGE = "message"  # a test message, only on request
+    COPY = "copy"  # a copy of it in Sent, only with one
     ARRIVAL = "arrival"  # its arrival, only on request
 
 
@@ -115,13 +152,15 @@ class Rules:
     """What the installation allows a connection to do.
 
     Without `networks` only public addresses are reached. `ports` are allowed beside the mail ports. `plaintext` allows
-    `TLSMode.NONE`. `ca_file` is trusted beside the system's authorities.
+    `TLSMode.NONE`. `ca_file` is trusted beside the system's authorities. `name_servers` (address, port) are asked in
+    place of the system's.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     ports: frozenset[int] = frozenset()
     plaintext: bool = False
     ca_file: str | None = None
+    name_servers: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +169,8 @@ class Stage:
 
     `facts` are plain values (text, numbers, lists) of what was learned, by name. dns: addresses; tcp: address; tls:
     version, cipher, certificate (see certificates.py), pinned; greeting: text; sign-in: mechanism, capabilities;
-    folders: folders, messages, unseen, quota ({used, limit} in KiB); message: recipient; arrival: seconds, folder.
+    folders: folders, messages, unseen, quota ({used, limit} in KiB); message: recipient; copy: folder,
+    created, found (there was one already); arrival: seconds, folder.
     """
 
     direction: Direction
@@ -166,12 +206,16 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What EXAMINE tells of a folder (RFC 3501 7.3). `modseq` is HIGHESTMODSEQ (RFC 7162) or None."""
+    """What EXAMINE tells of a folder (RFC 3501 7.3). `modseq` is HIGHESTMODSEQ (RFC 7162) or None.
+
+    `remark` is what people should know about the list, a sentence or two.
+    """
 
     uidvalidity: int
     uidnext: int | None
     messages: int
     modseq: int | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +223,8 @@ class Envelope:
     """One message as a list shows it: what could not be read is empty, or `unreadable` says why.
 
     `sent_at` is the Date header (None where absent or absurd), `received_at` INTERNALDATE; both aware. `size` in bytes.
-    `flags` are as the server wrote them, system flags with their backslash.
+    `flags` are as the server wrote them, system flags with their backslash. `recipients` are names and addresses of To
+    and Cc, at most 50; `is_bulk`: it went to a list, or a machine wrote it.
     """
 
     uid: int
@@ -193,6 +238,8 @@ class Envelope:
     message_id: str = ""
     sent_at: datetime | None = None
     unreadable: str = ""
+    recipients: tuple[tuple[str, str], ...] = ()
+    is_bulk: bool = False
 
 
 class Incoming(Protocol):
