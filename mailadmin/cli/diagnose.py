@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailadmin.mail import catalogue
-from mailadmin.mail.catalogue import Turn
+from mailadmin.mail.catalogue import Rule, Turn
 from mailadmin.mail.scrub import scrub
 from mailadmin.text import t
 
@@ -63,7 +63,7 @@ def explain(text: str, *, protocol: str, provider: str, method: str, address: st
         "rule": rule.id,
         "category": category or "harmless",
         "title": _filled(rule.title, words),
-        "cause": _filled(rule.cause, words),
+        "cause": _filled(rule.cause, words) + _grounds(rule),
         "action": [_filled(sentence, words) for sentence in rule.action],
         "command": t(rule.command, **words | {"address": address or "ADDRESS", "user": address or "ADDRESS"}),
         "links": list(rule.links),
@@ -88,6 +88,12 @@ def _words(protocol: str, address: str) -> dict[str, str]:
         "starttls_port": starttls_port,
         "said": t("The text says no more than that."),
     }
+
+
+def _grounds(rule: Rule) -> str:
+    """How a guess came about; nothing for what a rule really heard."""
+    said = ", ".join(f"“{word}”" for word in rule.guessed_by)
+    return t(" This is a guess: no rule knows these words, but {words} point to it.", words=said) if said else ""
 
 
 def _filled(sentence: str, words: dict[str, str]) -> str:

@@ -4,8 +4,9 @@ A rule is found in one of three ways. Something that we saw ourselves (a name th
 offered) names its rule: the `code` of a MailError is the id of a rule. Text of a server is compared with the patterns
 of all rules that fit where it was said, in the order of the files and within them; the first that fits wins, so
 particular rules stand before general ones: those of providers, what systems and TLS libraries say, particular words of
-every protocol (words.toml), codes of each protocol, vaguer words (general.toml). What fits nothing gets the general
-rule of its category.
+every protocol (words.toml), codes of each protocol, vaguer words (general.toml). Where none fits, or only a vaguer one,
+all the words together may point to a category (guess.py), whose general rule then holds. What fits nothing gets the
+general rule of its category.
 
 Each rule in a file:
     id        stable; found in tables, exports and tests
@@ -32,15 +33,16 @@ In title, cause, action and command may stand {host} {port} {protocol} {directio
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from mailadmin.mail.errors import Category
 from mailadmin.mail.families import family_in as family_in
 from mailadmin.mail.families import family_of as family_of
+from mailadmin.mail.guess import guess
 from mailadmin.mail.legible import LONGEST, legible
 from mailadmin.mail.types import Direction, StageName
 
@@ -122,7 +124,10 @@ class Retry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One diagnosis and when it holds; see the top of this file. `category` None is harmless."""
+    """One diagnosis and when it holds; see the top of this file. `category` None is harmless.
+
+    `guessed_by` are the words that point to it, where nothing more than words does.
+    """
 
     id: str
     category: Category | None
@@ -143,6 +148,7 @@ class Rule:
     permanent: bool | None = None
     seen: bool = False
     vague: bool = False
+    guessed_by: tuple[str, ...] = ()
 
 
 @cache
@@ -184,37 +190,64 @@ def rule(code: str) -> Rule | None:
     return _by_id().get(code)
 
 
-def find(text: str, *, where: str = "", family: str = "", method: str = "") -> Rule | None:
-    """The first rule whose pattern fits `text`.
+def find(text: str, *, where: str = "", family: str = "", method: str = "", sure: bool = False) -> Rule | None:
+    """The first rule whose pattern fits `text`; where that is none or a vague one, what its words point to.
 
     `where` is the protocol or layer in which it was said, `family` the provider's, `method` password or oauth; an empty
     one is not known. The text itself may show them; without a family, rules for particular ones do not fit, and where
-    nothing speaks of a token, a password is meant.
-    What no rule of its layer fits is looked for in others, for programs pass on what they were told; but one protocol's
-    rules say nothing about another protocol. A layer that is only guessed counts for less than words of the network,
-    unless the text holds a server's refusal; and beside a refusal no remark that all is well counts. Where
-    nothing fits, the words within names such as MailboxNotFoundException count.
+    nothing speaks of a token, a password is meant. With `sure` nothing is guessed.
     """
     heard = legible(text)
     whole = f"{text[:LONGEST]} {heard}"
     family, spoken = family or family_in(whole), layer_in(heard)
+    if not method and _TOKENS.search(whole):
+        method = "oauth"
+    best = _first(heard, where, spoken, family, method)
+    if best is None and (spread := _JOINED.sub(" ", heard)) != heard:
+        best = _first(spread, where, layer_in(spread), family, method)
+    if sure or (best is not None and not best.vague):
+        return best
+    return _guessed(heard, where or spoken, family, method, best)
+
+
+def _first(heard: str, where: str, spoken: str, family: str, method: str) -> Rule | None:
+    """The first rule whose pattern fits, `spoken` being the layer that the text shows.
+
+    What no rule of its layer fits is looked for in others, for programs pass on what they were told; but one protocol's
+    rules say nothing about another protocol. A layer that is only guessed counts for less than words of the network,
+    unless the text holds a server's refusal; and beside a refusal no remark that all is well counts.
+    """
     guessed = not where and spoken in _PROTOCOLS
     if not where or (where in _PROTOCOLS and spoken == "graph"):
         where = spoken
-    if not method and _TOKENS.search(whole):
-        method = "oauth"
+    refused = bool(_REFUSED.search(heard))
+    found = (
+        rule
+        for rule in _order(where, family, method, guessed and not refused)
+        if rule.heard and rule.heard.search(heard)
+    )
+    return next((rule for rule in found if rule.category or rule.retry is Retry.RECONNECT or not refused), None)
+
+
+@lru_cache(maxsize=256)
+def _order(where: str, family: str, method: str, network_first: bool) -> tuple[Rule, ...]:
+    """The rules that may hold, those of the layer `where` first; the network's before vague ones where it is unsure."""
     fitting = [rule for rule in rules() if rule.heard is not None and _holds(rule, family, method)]
     here = [rule for rule in fitting if not where or not rule.where or where in rule.where]
-    elsewhere = [rule for rule in fitting if where not in _PROTOCOLS or rule.where & _LAYERS]
-    refused = bool(_REFUSED.search(heard))
-    if guessed and not refused:
+    if network_first:
         network = [rule for rule in fitting if "net" in rule.where and not rule.vague]
         here = [*(rule for rule in here if not rule.vague), *network, *(rule for rule in here if rule.vague)]
-    found = (rule for rule in (*here, *elsewhere) if rule.heard and rule.heard.search(heard))
-    best = next((rule for rule in found if rule.category or rule.retry is Retry.RECONNECT or not refused), None)
-    if best is None and (spread := _JOINED.sub(" ", heard)) != heard:
-        return find(spread, where=where, family=family, method=method)
-    return best
+    elsewhere = [rule for rule in fitting if where not in _PROTOCOLS or rule.where & _LAYERS]
+    return tuple(dict.fromkeys((*here, *elsewhere)))
+
+
+def _guessed(heard: str, where: str, family: str, method: str, best: Rule | None) -> Rule | None:
+    """The general rule of the category to which the words point; `best` where they say no more than it does."""
+    guessed = guess(heard, where=where, family=family, method=method, against=best.category if best else None)
+    if guessed is None:
+        return best
+    direction = Direction.OUTGOING if where == "smtp" else Direction.INCOMING
+    return replace(general(guessed.category, direction=direction), guessed_by=guessed.words)
 
 
 def layer_in(text: str) -> str:

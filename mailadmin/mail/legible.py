@@ -35,9 +35,11 @@ _ASSENT = re.compile(
 _OURS = re.compile(r"^(?:.{0,90}?(?:CLIENT -> SERVER|(?:POP3|SMTP|IMAP)\d?>|RECEIVED):|\W{0,3}C:|>{1,3} |[-=]+>)")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00a0", "''\"\" ")
-# A code put into words of the sender's own, before those of the server; and what JavaMail makes of a lost connection.
+# A code put into words of the sender's own, before those of the server; how PowerShell says that something failed; and
+# what JavaMail makes of a lost connection.
 _WRAPPED = re.compile(
     r"\* BYE (?=Ja\w+ ?Mail Exception)"
+    r"|(exception calling|ausnahme beim aufrufen von) \"\w+\" \w+ \"?\d\"? argument\S* ?"
     r"|(requires a secure connection or the client was not authenticated|mailbox unavailable|mailbox name not allowed"
     r"|transaction failed|exceeded storage allocation|error in processing|user not local\S*"
     r"|insufficient system storage|client does not have permission to submit mail to this server)"

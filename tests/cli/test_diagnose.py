@@ -89,3 +89,11 @@ def test_places_without_a_value_read_well() -> None:
             words = json.dumps(told(rule.sample or "-"), ensure_ascii=False)
             assert "{" not in words.split('"server_text"')[0][1:], rule.id
             assert "port  " not in words, rule.id
+
+
+def test_a_guess_is_called_one() -> None:
+    said = "skipping invalid fetch ... missing required UNSEEN OK untagged response"
+    cause = told("--protocol", "imap", said)["cause"]
+    assert "This is a guess" in cause
+    assert "“missing”" in cause
+    assert "guess" not in told("--protocol", "imap", "A1 NO [OVERQUOTA] Quota exceeded")["cause"]

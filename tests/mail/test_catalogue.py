@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailadmin.mail import catalogue
+from mailadmin.mail import catalogue, guess
 from mailadmin.mail.catalogue import Rule
 from mailadmin.mail.errors import Category
 from mailadmin.mail.legible import LONGEST, legible
@@ -38,10 +38,14 @@ def name(category: Category | None) -> str:
     return category.value if category else "harmless"
 
 
-def looked_up(entry: dict[str, str]) -> Rule | None:
+def looked_up(entry: dict[str, str], *, sure: bool = False) -> Rule | None:
     family = "" if entry["provider"] in ("other", "unknown") else entry["provider"]
     method = "" if entry["auth"] == "none" else entry["auth"]
-    return catalogue.find(entry["text"], where=entry["where"], family=family, method=method)
+    return catalogue.find(entry["text"], where=entry["where"], family=family, method=method, sure=sure)
+
+
+def labelled(file: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]
 
 
 def places_of(rule: Rule) -> set[str]:
@@ -78,13 +82,13 @@ def test_sample_is_caught_by_its_own_rule_first(rule: Rule) -> None:
     assert rule.sample
     for where in rule.where or {""}:
         for family in rule.family or {""}:
-            found = catalogue.find(rule.sample, where=where, family=family, method=rule.method)
+            found = catalogue.find(rule.sample, where=where, family=family, method=rule.method, sure=True)
             assert found is rule, (where, family, found and found.id)
 
 
 @pytest.mark.parametrize("file", ["server_texts.jsonl", "texts.jsonl"])
 def test_real_texts_get_the_right_category(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]
+    entries = labelled(file)
     wrong = []
     for entry in entries:
         found = looked_up(entry)
@@ -202,3 +206,38 @@ def test_rules_of_other_families_do_not_fit() -> None:
 def test_text_that_means_nothing_finds_nothing() -> None:
     assert catalogue.find("blub bla") is None
     assert re.search(r"do not know", catalogue.rule("unknown").title)  # type: ignore[union-attr]
+
+
+def test_a_guess_never_takes_the_place_of_a_rule_that_is_not_vague() -> None:
+    for entry in labelled("texts.jsonl"):
+        found, sure = looked_up(entry), looked_up(entry, sure=True)
+        assert sure is None or not sure.guessed_by
+        if sure is not None and not sure.vague:
+            assert found is sure, entry["text"]
+        elif found is not sure:
+            assert found is not None
+            assert found.category
+            assert len(found.guessed_by) > 1, entry["text"]
+
+
+def test_words_that_no_rule_knows_are_guessed_and_named() -> None:
+    text = "skipping invalid fetch ... missing required UNSEEN OK untagged response"
+    assert catalogue.find(text, where="imap", sure=True) is None
+    found = catalogue.find(text, where="imap")
+    assert found is not None
+    assert found.category is Category.PROTOCOL
+    assert set(found.guessed_by) <= set(text.split())
+
+
+@pytest.mark.parametrize("text", ["", "535", "5.7.1", "the and for", "response", "é" * 300, "1 2 3 4.5.6 550 550"])
+def test_codes_and_single_words_are_no_guess(text: str) -> None:
+    assert guess.guess(text, where="smtp") is None
+
+
+def test_every_word_has_a_weight_for_each_category() -> None:
+    heading, *rows = guess.FILE.read_text(encoding="utf-8").splitlines()
+    assert heading.split()[-len(guess.NAMES) :] == list(guess.NAMES)
+    words = [row.split()[0] for row in rows]
+    assert len(words) == len(set(words)) > 500
+    assert {guess.ALWAYS, "password", "5xx", "in:imap"} <= set(words)
+    assert all(len([int(tenths) for tenths in row.split()[1:]]) == len(guess.NAMES) for row in rows)
