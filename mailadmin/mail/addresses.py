@@ -12,6 +12,7 @@ from mailadmin.mail.types import Rules
 IP = IPv4Address | IPv6Address
 
 MAIL_PORTS = frozenset({25, 110, 143, 465, 587, 993, 995, 2525})
+WEB_PORTS = frozenset({443})
 
 _EXAMPLE = "for example mail.example.com"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -81,9 +82,10 @@ def check_port(value: int | str) -> int:
     return int(text)
 
 
-def judge(address: IP, port: int, rules: Rules) -> None:
+def judge(address: IP, port: int, rules: Rules, ports: frozenset[int] = MAIL_PORTS) -> None:
     """Return if `rules` let us dial `address`:`port`. Raises MailError (policy) that says why not and what allows it.
 
+    `ports` are those that nobody has to allow: those of mail servers, or of web sites.
     IPv4 addresses inside IPv6 ones (mapped, compatible, 6to4, NAT64) are judged as what they lead to.
     """
     real = unwrapped(address)
@@ -102,10 +104,11 @@ def judge(address: IP, port: int, rules: Rules) -> None:
             f"Whoever runs this installation can allow it in MAILADMIN_ALLOWED_NETWORKS.",
             code="policy-network",
         )
-    if port not in MAIL_PORTS | rules.ports:
+    if port not in ports | rules.ports:
+        usual = "a mail port" if ports is MAIL_PORTS else "the port of web sites"
         raise MailError(
             Category.POLICY,
-            f"Port {port} is not a mail port. Whoever runs this installation can allow it in MAILADMIN_ALLOWED_PORTS, "
+            f"Port {port} is not {usual}. Whoever runs this installation can allow it in MAILADMIN_ALLOWED_PORTS, "
             f"or the whole network in MAILADMIN_ALLOWED_NETWORKS.",
             code="policy-port",
         )

@@ -65,8 +65,9 @@ _GONE = _Meaning(Category.CONFIG, "The server has no folder of this name.")
 _METHOD = _Meaning(Category.CONFIG, "The server does not accept this way of signing in.", "smtp_auth_not_here")
 _REFUSED_HERE = _Meaning(Category.POLICY, "The server refuses to talk to this machine.")
 _NO_PERMISSION = _Meaning(Category.PERMISSION, _SENTENCES[Category.PERMISSION])
+_LASTING = _Meaning(Category.CONFIG, "The server reports a lasting fault of its own.", "pop_perm")
 
-_WORDS = {  # RFC 5530, RFC 3501 7.1, and two that only Google uses
+_WORDS = {  # RFC 5530, RFC 3501 7.1, two that only Google uses, and those of POP3 (RFC 2449 8, RFC 3206)
     "AUTHENTICATIONFAILED": _REFUSED_PASSWORD,
     "AUTHORIZATIONFAILED": _Meaning(
         Category.PERMISSION, "The password is right, but the server does not let this user in.", "authz"
@@ -87,6 +88,11 @@ _WORDS = {  # RFC 5530, RFC 3501 7.1, and two that only Google uses
     "TRYCREATE": _GONE,
     "CANNOT": _Meaning(Category.CONFIG, "The server says that this can never work.", "cannot"),
     "CLIENTBUG": _Meaning(Category.PROTOCOL, "The server did not accept what was sent."),
+    "AUTH": _REFUSED_PASSWORD,
+    "IN-USE": _Meaning(Category.UNAVAILABLE, "The server says that somebody else uses the mailbox just now.", "inuse"),
+    "LOGIN-DELAY": _Meaning(Category.THROTTLED, "The server wants longer pauses between sign-ins.", "login_delay"),
+    "SYS/TEMP": _Meaning(Category.UNAVAILABLE, "The server reports a fault that passes.", "pop_sys"),
+    "SYS/PERM": _LASTING,
 }
 _NUMBERS = {  # RFC 5321 4.2, RFC 4954 6
     421: _UNAVAILABLE,
@@ -114,7 +120,7 @@ _NUMBERS = {  # RFC 5321 4.2, RFC 4954 6
 }
 _OF_SIGN_IN = frozenset({500, 502, 503, 504, 530})  # These mean something else to any other command.
 
-_WORD = re.compile(r"\[([A-Z][A-Z0-9-]*)[^\]]*\]", re.IGNORECASE)
+_WORD = re.compile(r"\[([A-Z][A-Z0-9-]*(?:/(?:TEMP|PERM))?)[^\]]*\]", re.IGNORECASE)
 # Servers without codes say it in words. Where no rule fits, only words that clear the password of blame are looked for.
 _TOO_MUCH = re.compile(
     r"too many|rate.?limit|throttl|maximum number of|bandwidth limit|connection limit|4\.7\.28", re.IGNORECASE
@@ -139,6 +145,10 @@ _APP_PASSWORD = re.compile(r"\s*([a-z]\s*){16}", re.IGNORECASE)
 # Other mail servers by the beginning of their greeting, with the rule that says so.
 _STRANGERS = {
     ServerProtocol.IMAP: ((rb"220[ -].*SMTP", "greet_smtp_on_imap"), (rb"\+OK\b", "greet_pop_on_imap")),
+    ServerProtocol.POP3: (
+        (rb"220[ -].*SMTP", "greet_smtp_on_imap"),
+        (rb"\* (OK|PREAUTH|BYE)\b", "greet_imap_on_pop"),
+    ),
     ServerProtocol.SMTP: ((rb"\* OK\b", "greet_imap_elsewhere"), (rb"\+OK\b", "greet_pop_on_smtp")),
 }
 
@@ -153,7 +163,7 @@ class Answers:
         self.signing_in = False
 
     def refused(self, text: object, *, bad: bool = False, beside: Sequence[object] = ()) -> Refused:
-        """Return what an answer NO, or BAD, with `text` means.
+        """Return what an answer NO, BAD or -ERR with `text` means.
 
         What the server said `beside` it, in untagged answers, counts where the text itself explains nothing.
         """
@@ -167,7 +177,7 @@ class Answers:
         return self._made(Refused, meaning, said)
 
     def farewell(self, text: object) -> MailError:
-        """Return what BYE (RFC 3501 7.1.5) with `text` means: the server ends the session by its own wish."""
+        """Return what BYE (RFC 3501 7.1.5), or -ERR for a greeting, with `text` means: the server wants no session."""
         said = self._text(text)
         meaning = self._meaning(said) or _in_words(said)
         if meaning is None or (meaning.category in _BLAMING and not self.signing_in):
@@ -198,14 +208,14 @@ class Answers:
 
     def _by_catalogue(self, said: str, coded: _Meaning | None) -> _Meaning | None:
         """The meaning of `said` by the rule that fits, None without one; `coded` is what the code in it means."""
-        rule = catalogue.find(said, where=self._where, family=self._family, method="password")
+        rule = catalogue.find(said, where=self._where, family=self._family, method="password", sure=True)
         if rule and rule.id in _AT_GOOGLE and self.secrets and not _APP_PASSWORD.fullmatch(self.secrets[0]):
             rule = catalogue.rule("google-normal-password")
         if rule is None or rule.category is None or rule.id in _LAST_RESORTS:
             return None
         if rule.category in _OF_OTHERS:
             return coded or _UNAVAILABLE
-        if rule.category in _BLAMING and coded is not None and coded.category in _NOT_NOW:
+        if rule.category in _BLAMING and coded is not None and (coded.category in _NOT_NOW or coded is _LASTING):
             return coded
         same = coded is not None and coded.category is rule.category
         sentence = coded.sentence if coded is not None and same else self._sentence(rule, rule.category)

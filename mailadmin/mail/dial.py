@@ -1,15 +1,14 @@
-"""Opens every connection to a mail server, and is the only place that opens a socket.
+"""Opens every connection to a mail server or a web site, and is the only place that opens a socket.
 
-How it works. `connect` checks the host's spelling, resolves it once, judges every address it got, and dials those that
-are allowed, one after the other, by address. The name is never resolved a second time, so a name that changes its
-address between the check and the connection (DNS rebinding) gains nothing; the certificate is still compared with the
-name that was typed. Whoever calls gets a `Connection`, whose socket protocol libraries may use like any other.
+How it works. `connect` checks the host's spelling, resolves it once (names.py), judges every address it got, and dials
+those that are allowed, one after the other, by address. The name is never resolved a second time, so a name that
+changes its address between the check and the connection (DNS rebinding) gains nothing; the certificate is still
+compared with the name that was typed. Whoever calls gets a `Connection`, whose socket protocol libraries may use like
+any other.
 
 Time. A time-out per read is worth nothing against a server that sends one byte every two seconds. The sockets here
 carry a `Deadline`, an absolute point in time, and set their time-out to what is left of it before every single send
-and receive. When it is over they raise MailError, which no library mistakes for one of its own errors. The resolver of
-the system knows no deadline, so it runs in a daemon thread, which may outlive us, and which nobody waits for longer
-than five seconds.
+and receive. When it is over they raise MailError, which no library mistakes for one of its own errors.
 
 Size. Sockets count what they receive, and stop at a budget of bytes for the session, or for each step of a long one.
 
@@ -20,29 +19,30 @@ expected never says a word and waits for us to begin; so when no greeting comes,
 and knows then.
 
 What can go wrong is said as a MailError with a stage reported as failed: dns, tcp or tls.
+
+Web sites (a domain's own file about its mail servers, a provider's sign-in) are dialled under the same rules, always
+encrypted, at port 443 or one that the installation allows; see https.py.
 """
 
-import ipaddress
-import queue
 import socket
 import ssl
-import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from mailadmin.mail import certificates, tls
-from mailadmin.mail.addresses import IP, check_host, check_port, judge
+from mailadmin.mail import certificates, names, tls
+from mailadmin.mail.addresses import IP, MAIL_PORTS, WEB_PORTS, check_host, check_port, judge
 from mailadmin.mail.deadline import Deadline, out_of_time, too_much
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.stages import Stages
 from mailadmin.mail.types import Direction, Report, Rules, Server, StageName, TLSMode, Trust
 
-__all__ = ["Connection", "Deadline", "check_host", "check_port", "connect", "guard"]
+__all__ = ["Connection", "Deadline", "check_host", "check_port", "connect", "connect_web", "guard"]
 
-RESOLVER_SECONDS = 5.0
 CONNECT_SECONDS = 5.0  # Three tries of the kernel; the half where another address may answer (RFC 8305).
 BUDGET = 200_000_000
 _GREETING_SHARE = 0.6
+Got = TypeVar("Got", int, bytes)
 _DER = 2  # _ssl.ENCODING_DER
 
 
@@ -72,21 +72,23 @@ class _Guarded(socket.socket):
         if self.deadline is not None:
             self.settimeout(self.deadline.left())
 
+    def _awaited(self, receive: Callable[..., Got], *args: Any, **kwargs: Any) -> Got:
+        """What `receive` gets; while the server is silent, whoever watches the deadline may end the waiting."""
+        while True:
+            self.settimeout(self.deadline.patience() if self.deadline is not None else self.gettimeout())
+            try:
+                return receive(*args, **kwargs)
+            except TimeoutError:
+                if self.deadline is None or self.deadline.is_over:
+                    raise out_of_time() from None
+
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.arm()
-        try:
-            got = super().recv_into(*args, **kwargs)
-        except TimeoutError:
-            raise out_of_time() from None
+        got = self._awaited(super().recv_into, *args, **kwargs)
         self._count(got)
         return got
 
     def recv(self, *args: Any, **kwargs: Any) -> bytes:
-        self.arm()
-        try:
-            got = super().recv(*args, **kwargs)
-        except TimeoutError:
-            raise out_of_time() from None
+        got = self._awaited(super().recv, *args, **kwargs)
         self._count(len(got))
         return got
 
@@ -161,22 +163,8 @@ class Connection:
 
     def _handshake(self) -> "_TLSSocket":
         """Replace the socket by an encrypted one whose certificate is trusted, and return it."""
-        plain, trust = self.socket, self.server.trust
-        context = tls.context(self._rules.ca_file, trust, _TLSSocket)
-        try:
-            wrapped = context.wrap_socket(plain, do_handshake_on_connect=False, server_hostname=self.server.host)
-        except (OSError, ValueError) as error:
-            sentence = "The server closed the connection before encryption began."
-            raise MailError(Category.TLS, sentence, code="tls-closed") from error
-        self.socket = wrapped = cast(_TLSSocket, wrapped)  # The context makes this class, and the stubs do not know.
-        wrapped.deadline, wrapped.budget = plain.deadline, plain.budget
-        try:
-            wrapped.do_handshake()
-        except TimeoutError:
-            raise MailError(Category.TIMEOUT, "The server did not answer in time while encryption began.") from None
-        except OSError as error:
-            raise tls.explain(error, self.server, _unverified_chain(wrapped)) from error
-        tls.check_pin(trust, wrapped.getpeercert(binary_form=True))
+        self.socket = wrapped = _wrapped(self.socket, self.server, self._rules)
+        _shake_hands(wrapped, self.server)
         return wrapped
 
     def expect_plain_greeting(self) -> None:
@@ -237,7 +225,7 @@ def connect(
     stages = Stages(direction, report)
     with stages.stage(StageName.DNS) as passing:
         _refuse_plaintext(server, rules)
-        allowed = _allowed(server, rules, deadline)
+        allowed = _allowed(server, rules, deadline, MAIL_PORTS)
         passing.detail = ", ".join(map(str, allowed[:4]))
         passing.facts = {"addresses": [str(address) for address in allowed[:4]]}
     with stages.stage(StageName.TCP) as passing:
@@ -257,6 +245,51 @@ def connect(
     return connection
 
 
+def connect_web(host: str, port: int, rules: Rules, deadline: Deadline, *, budget: int) -> ssl.SSLSocket:
+    """Dial the web site `host` and return the encrypted socket, under `deadline` and a `budget` of bytes.
+
+    Raises MailError: config, policy, dns, refused, timeout, network or tls.
+    """
+    site = tls.Site(host, port)
+    plain, _ = _first_that_answers(_allowed(site, rules, deadline, WEB_PORTS), port, deadline)
+    plain.deadline, plain.budget = deadline, budget
+    try:
+        wrapped = _wrapped(plain, site, rules)
+    except MailError:
+        plain.close()
+        raise
+    try:
+        _shake_hands(wrapped, site)
+    except MailError:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _wrapped(plain: _Guarded, peer: tls.Peer, rules: Rules) -> _TLSSocket:
+    """The encrypted socket in place of `plain`, before the handshake."""
+    context = tls.context(rules.ca_file, peer.trust, _TLSSocket)
+    try:
+        wrapped = context.wrap_socket(plain, do_handshake_on_connect=False, server_hostname=peer.host)
+    except (OSError, ValueError) as error:
+        sentence = "The server closed the connection before encryption began."
+        raise MailError(Category.TLS, sentence, code="tls-closed") from error
+    made = cast(_TLSSocket, wrapped)  # The context makes this class, and the stubs do not know.
+    made.deadline, made.budget = plain.deadline, plain.budget
+    return made
+
+
+def _shake_hands(wrapped: _TLSSocket, peer: tls.Peer) -> None:
+    """Begin encryption with a `peer` whose certificate is trusted. Raises MailError (tls, timeout)."""
+    try:
+        wrapped.do_handshake()
+    except TimeoutError:
+        raise MailError(Category.TIMEOUT, "The server did not answer in time while encryption began.") from None
+    except OSError as error:
+        raise tls.explain(error, peer, _unverified_chain(wrapped)) from error
+    tls.check_pin(peer.trust, wrapped.getpeercert(binary_form=True))
+
+
 def _refuse_plaintext(server: Server, rules: Rules) -> None:
     if server.tls_mode is TLSMode.NONE and not rules.plaintext:
         raise MailError(
@@ -267,52 +300,22 @@ def _refuse_plaintext(server: Server, rules: Rules) -> None:
         )
 
 
-def _allowed(server: Server, rules: Rules, deadline: Deadline) -> list[IP]:
-    """The addresses of `server` that may be dialled; every one of them is judged. Raises MailError if there is none."""
+def _allowed(peer: tls.Peer, rules: Rules, deadline: Deadline, ports: frozenset[int]) -> list[IP]:
+    """The addresses of `peer` that may be dialled; every one of them is judged. Raises MailError if there is none."""
     try:
-        host, port = check_host(server.host), check_port(server.port)
+        host, port = check_host(peer.host), check_port(peer.port)
     except ValueError as error:
         raise MailError(Category.CONFIG, str(error)) from error
     allowed, refusals = [], []
-    for address in _resolve(host, deadline):
+    for address in names.addresses(host, rules, deadline):
         try:
-            judge(address, port, rules)
+            judge(address, port, rules, ports)
             allowed.append(address)
         except MailError as refusal:
             refusals.append(refusal)
     if not allowed:
         raise refusals[0]
     return allowed
-
-
-def _resolve(host: str, deadline: Deadline) -> list[IP]:
-    """All addresses of `host`, at least one, in the system's order of preference, without repetition."""
-    with suppress(ValueError):
-        return [ipaddress.ip_address(host)]
-    answers: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
-    threading.Thread(target=_ask_system, args=(host, answers), daemon=True, name="resolver").start()
-    try:
-        answer = answers.get(timeout=min(RESOLVER_SECONDS, deadline.left()))
-    except queue.Empty:
-        raise MailError(Category.DNS, f"No name server said in time where {host} is.") from None
-    if isinstance(answer, socket.gaierror) and answer.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-        raise MailError(
-            Category.DNS, f"There is no server named {host}; check the spelling.", permanent=True, code="dns-unknown"
-        ) from answer
-    if isinstance(answer, Exception):
-        raise MailError(Category.DNS, f"The name servers could not say where {host} is.") from answer
-    return [ipaddress.ip_address(text) for text in dict.fromkeys(answer)]
-
-
-def _ask_system(host: str, answers: "queue.SimpleQueue[list[str] | OSError | UnicodeError]") -> None:
-    """Put what the system's resolver says, or its error, into `answers`; runs in a thread of its own."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        answers.put(error)
-    else:
-        # A scope ("%eth0") belongs to link-local addresses, which are refused anyway.
-        answers.put([str(entry[4][0]).partition("%")[0] for entry in found])
 
 
 def _first_that_answers(allowed: list[IP], port: int, deadline: Deadline) -> tuple[_PlainSocket, IP]:

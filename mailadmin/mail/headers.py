@@ -9,7 +9,11 @@ from mailadmin.mail.charsets import decode
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.words import decoded
 
-FIELDS = ("FROM", "TO", "SUBJECT", "DATE", "MESSAGE-ID")
+# What a list shows, and what tells people from machines: see Heading.is_bulk.
+FIELDS = (
+    *("FROM", "TO", "CC", "SUBJECT", "DATE", "MESSAGE-ID"),
+    *("LIST-ID", "LIST-UNSUBSCRIBE", "PRECEDENCE", "AUTO-SUBMITTED"),
+)
 SUBJECT_LENGTH = 998  # The longest line of a message (RFC 5322 2.1.1).
 RECIPIENTS = 50
 _ADDRESS_LENGTH = 320  # RFC 3696 section 3: 64 for the local part, @, 255 for the domain.
@@ -28,7 +32,12 @@ _LATEST = datetime(2101, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a list shows of a message's header; what was absent or unreadable is empty, or None for the date."""
+    """What a list shows of a message's header; what was absent or unreadable is empty, or None for the dates.
+
+    `received_at` is what the topmost server wrote (Received, RFC 5321 4.4), where that is among the fields.
+    `recipients` are names and addresses of To and Cc, at most 50. `is_bulk`: it went to a list (RFC 2919, 2369), or a
+    machine wrote it (RFC 3834).
+    """
 
     subject: str = ""
     from_name: str = ""
@@ -36,24 +45,39 @@ class Heading:
     to: str = ""
     message_id: str = ""
     sent_at: datetime | None = None
+    received_at: datetime | None = None
+    recipients: tuple[tuple[str, str], ...] = ()
+    is_bulk: bool = False
 
 
 def read_heading(raw: bytes) -> Heading:
     """Return the fields of `raw`, header lines as they stand in a message (RFC 5322 2.2). Never raises.
 
     Texts have no NUL, no lone surrogate and no invisible control; the subject has at most 998 characters, `to` at most
-    50 recipients and how many more there were; `sent_at` is aware and lies in 1970..2100, or is None.
+    50 recipients and how many more there were; times are aware and lie in 1970..2100, or are None.
     """
     fields = _split(raw[:_RAW_LENGTH])
     name, address = _first_mailbox(fields.get(b"from", ""))
+    written_to, more = _recipients(fields.get(b"to", ""), RECIPIENTS)
+    copied_to, _ = _recipients(fields.get(b"cc", ""), RECIPIENTS - len(written_to))
     return Heading(
         subject=_shown(decoded(fields.get(b"subject", "")), SUBJECT_LENGTH),
         from_name=_shown(name, SUBJECT_LENGTH),
         from_address=_shown(address, _ADDRESS_LENGTH),
-        to=_recipients(fields.get(b"to", "")),
+        to=_on_one_line(written_to, more),
         message_id=_shown(fields.get(b"message-id", ""), SUBJECT_LENGTH),
         sent_at=read_date(fields.get(b"date", "")),
+        received_at=read_date(fields.get(b"received", "").rpartition(";")[2].strip()),
+        recipients=(*written_to, *copied_to),
+        is_bulk=_is_bulk(fields),
     )
+
+
+def _is_bulk(fields: dict[bytes, str]) -> bool:
+    if b"list-id" in fields or b"list-unsubscribe" in fields:
+        return True
+    is_automatic = fields.get(b"auto-submitted", "no").partition(";")[0].strip().lower() != "no"
+    return is_automatic or fields.get(b"precedence", "").strip().lower() in ("bulk", "list", "junk")
 
 
 def read_date(text: str) -> datetime | None:
@@ -106,14 +130,17 @@ def _first_mailbox(text: str) -> tuple[str, str]:
     return found[0] if found else ("", "")
 
 
-def _recipients(text: str) -> str:
-    """The recipients on one line, and how many more there were."""
+def _recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], int]:
+    """The first `most` recipients as names and addresses that can be shown, and how many more there were."""
     if not text:
-        return ""
-    found, more = _mailboxes(text, RECIPIENTS)
-    written = (f"{name} <{address}>" if name and address else name or address for name, address in found)
-    shown = [_shown(mailbox, _ADDRESS_LENGTH) for mailbox in written]
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+        return (), 0
+    found, more = _mailboxes(text, most)
+    return tuple((_shown(name, _ADDRESS_LENGTH), _shown(address, _ADDRESS_LENGTH)) for name, address in found), more
+
+
+def _on_one_line(recipients: tuple[tuple[str, str], ...], more: int) -> str:
+    written = (f"{name} <{address}>" if name and address else name or address for name, address in recipients)
+    return ", ".join(mailbox[:_ADDRESS_LENGTH] for mailbox in written) + (f" and {more:,} more" if more else "")
 
 
 def _mailboxes(text: str, most: int) -> tuple[list[tuple[str, str]], int]:

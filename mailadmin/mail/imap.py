@@ -26,6 +26,7 @@ from mailadmin.mail.imap_fetch import (
 )
 from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_quota, read_status
 from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session, quoted
+from mailadmin.mail.imap_write import MONTHS, Writing
 from mailadmin.mail.scrub import scrub
 from mailadmin.mail.special_use import one_of_each
 from mailadmin.mail.types import (
@@ -43,7 +44,6 @@ from mailadmin.mail.types import (
     TLSMode,
 )
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TELLING = (
     "IDLE", "CONDSTORE", "QRESYNC", "SPECIAL-USE", "UIDPLUS", "MOVE", "COMPRESS=DEFLATE", "OBJECTID", "LIST-STATUS",
     "UTF8=ACCEPT", "QUOTA",
@@ -89,7 +89,7 @@ def _translated() -> AbstractContextManager[None]:
     return translated(ServerProtocol.IMAP)
 
 
-class Imap:
+class Imap(Writing):
     """A greeted IMAP session; implements `Incoming`. Not for use by two threads at once."""
 
     def __init__(self, connection: dial.Connection, session: Session) -> None:
@@ -223,7 +223,7 @@ class Imap:
 
         `uidvalidity` is 0 where the server, against the rules, does not tell it.
         """
-        raw = self._raw_names.get(path) or imap_utf7.encode(dial.guard(path, "folder name"))
+        raw = self._raw(path)
         session = self._session
         session.is_readonly = True
         condstore = not self.capabilities.isdisjoint({"CONDSTORE", "QRESYNC"})
@@ -254,7 +254,7 @@ class Imap:
 
         The server compares INTERNALDATE without its time and zone (RFC 3501 6.4.4). Raises MailError.
         """
-        wanted = f"SINCE {since.day}-{_MONTHS[since.month - 1]}-{since.year:04}" if since else "ALL"
+        wanted = f"SINCE {since.day}-{MONTHS[since.month - 1]}-{since.year:04}" if since else "ALL"
         with _translated():
             self._session.longest_line = LONGEST_LIST
             try:
@@ -317,18 +317,24 @@ class Imap:
 
         Looks afresh each time, and only reads. Raises MailError.
         """
-        wanted = quoted(dial.guard(message_id, "Message-ID"))
         if not self._places:
             with _translated():
                 listed = one_of_each([entry.folder for entry in self._list(False)])
             self._places = [folder.path for role in _MAIL_ARRIVES for folder in listed if folder.role is role]
         for path in self._places or ["INBOX"]:
-            with suppress(Refused), _translated():
-                if self.examine(path).messages:
-                    self._session.command("UID", "SEARCH", "HEADER", "Message-ID", wanted)
-                    if self._found():
-                        return path
+            with suppress(Refused):
+                if self.holds(path, message_id):
+                    return path
         return None
+
+    def holds(self, path: str, message_id: str) -> bool:
+        """Whether the folder `path` has the message `message_id` now; opens it, and only reads. Raises MailError."""
+        wanted = quoted(dial.guard(message_id, "Message-ID"))
+        if not self.examine(path).messages:
+            return False
+        with _translated():
+            self._session.command("UID", "SEARCH", "HEADER", "Message-ID", wanted)
+            return bool(self._found())
 
     def _found(self) -> list[int]:
         """The UIDs of the last search, ascending."""

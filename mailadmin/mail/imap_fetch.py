@@ -131,6 +131,8 @@ def _envelope(uid: int, flags: frozenset[str], received: datetime | None, size: 
         to=heading.to,
         message_id=heading.message_id,
         sent_at=heading.sent_at,
+        recipients=heading.recipients,
+        is_bulk=heading.is_bulk,
     )
 
 

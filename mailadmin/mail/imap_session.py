@@ -89,12 +89,12 @@ class Session(imaplib.IMAP4):
         if exchange.name == sasl.IMAP_LOGIN and password.isascii():
             self.command("LOGIN", quoted(username), quoted(password))
         elif exchange.name == sasl.IMAP_LOGIN:
-            self._literal(password.encode())
+            self.literal_follows(password.encode())
             self.command("LOGIN", quoted(username))
         else:
             first = exchange.first()
             at_once = first is not None and "SASL-IR" in self.capabilities
-            self._literal(_Conversation(exchange, None if at_once else first).give)
+            self.literal_follows(_Conversation(exchange, None if at_once else first).give)
             arguments = [sasl.initial(first)] if first is not None and at_once else []
             self.command("AUTHENTICATE", exchange.name, *arguments)
         exchange.finish()
@@ -171,7 +171,7 @@ class Session(imaplib.IMAP4):
         # Nothing may be read ahead of the handshake: what lies in a buffer would be taken for encrypted later.
         self.file = self.sock.makefile("rb", buffering=1 if self._is_plain else -1)
 
-    def _literal(self, literal: bytes | Callable[[bytes], bytes]) -> None:
+    def literal_follows(self, literal: bytes | Callable[[bytes], bytes]) -> None:
         """Let the next command end with `literal`: bytes, or a method that answers a challenge."""
         self.literal = cast(Any, literal)
 

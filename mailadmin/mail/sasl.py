@@ -15,10 +15,11 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Password
 
 IMAP_LOGIN = "IMAP LOGIN"  # The command of IMAP (RFC 3501 6.2.3), offered unless LOGINDISABLED: no SASL, but a way.
+POP3_USER = "USER and PASS"  # The commands of POP3 (RFC 1939 7); APOP beside them is a digest of MD5, and left out.
 
-_ENCRYPTED = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", IMAP_LOGIN, "CRAM-MD5")
+_ENCRYPTED = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", IMAP_LOGIN, POP3_USER, "CRAM-MD5")
 # Where others can listen, a weak digest is better than the password itself.
-_READABLE = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", IMAP_LOGIN)
+_READABLE = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", IMAP_LOGIN, POP3_USER)
 _MOST_ROUNDS = 1_000_000  # of hashing, about half a second; whoever asks for more wants to keep us busy
 
 
@@ -118,7 +119,7 @@ def _made(name: str, how: Password) -> Exchange | None:
         return Exchange(name, login(how.username, how.password))
     if name == "CRAM-MD5":
         return _CramMD5(how)
-    if name == IMAP_LOGIN:
+    if name in (IMAP_LOGIN, POP3_USER):
         return Exchange(name)
     try:
         return _Scram(name, how)

@@ -3,12 +3,19 @@
 import functools
 import ssl
 import warnings
+from dataclasses import dataclass
+from typing import Protocol
 
 from mailadmin.mail import certificates
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.scrub import scrub
 from mailadmin.mail.types import Server, ServerProtocol, TLSMode, TLSVersion, Trust
 
+# Where servers usually listen: for TLS from the first byte, and for STARTTLS.
+TLS_PORTS = {ServerProtocol.IMAP: 993, ServerProtocol.POP3: 995, ServerProtocol.SMTP: 465}
+STARTTLS_PORTS = {ServerProtocol.IMAP: 143, ServerProtocol.POP3: 110, ServerProtocol.SMTP: 587}
+
+_PUBLIC = Trust()  # the public authorities, and those of the installation
 _VERSIONS = {
     TLSVersion.TLS_1_0: ssl.TLSVersion.TLSv1,
     TLSVersion.TLS_1_1: ssl.TLSVersion.TLSv1_1,
@@ -36,6 +43,31 @@ _TOO_OLD = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE", "DH_KEY_TOO_SMALL", "TLSV1_ALERT_INSUFFICIENT_SECURITY",
     "LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED",
 }  # fmt: skip
+
+
+class Peer(Protocol):
+    """Whoever we encrypt with: a mail server, or a web site."""
+
+    @property
+    def host(self) -> str:
+        """The name that has to stand in the certificate."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+
+    @property
+    def trust(self) -> Trust:
+        """How its certificate is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A web site, which is always encrypted from the first byte."""
+
+    host: str
+    port: int
+    trust: Trust = _PUBLIC
 
 
 @functools.lru_cache(maxsize=64)
@@ -85,12 +117,12 @@ def check_pin(trust: Trust, der: bytes | None) -> None:
         raise MailError(Category.TLS, sentence, permanent=True, code="tls-pin", certificate=shown)
 
 
-def explain(error: OSError, server: Server, chain: list[bytes]) -> MailError:
+def explain(error: OSError, server: Peer, chain: list[bytes]) -> MailError:
     """Return what a failed handshake means. `chain` is the server's certificates in DER, its own first, or nothing."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(error, server, chain)
     reason = getattr(error, "reason", None) or ""
-    if reason in _NOT_TLS:
+    if reason in _NOT_TLS and isinstance(server, Server):
         return not_tls(server)
     hung_up = isinstance(error, (ssl.SSLEOFError, ConnectionError))
     if reason in _TOO_OLD or (hung_up and server.trust.minimum is TLSVersion.TLS_1_3):  # Some say no by hanging up.
@@ -110,7 +142,7 @@ def not_tls(server: Server) -> MailError:
     if server.tls_mode is not TLSMode.IMPLICIT:
         sentence = "The server agreed to encrypt, and then did not."
         return MailError(Category.TLS, sentence, permanent=True, code="tls-promise-broken")
-    port = 993 if server.protocol is ServerProtocol.IMAP else 465
+    port = TLS_PORTS[server.protocol]
     return MailError(
         Category.TLS,
         f"This port speaks without encryption at first; choose STARTTLS or port {port}.",
@@ -121,7 +153,7 @@ def not_tls(server: Server) -> MailError:
 
 def is_tls(server: Server) -> MailError:
     """Return the error for a port that was dialled in plain text and speaks TLS."""
-    port = 143 if server.protocol is ServerProtocol.IMAP else 587
+    port = STARTTLS_PORTS[server.protocol]
     return MailError(
         Category.TLS,
         f"This port is encrypted from the first byte; choose implicit TLS, or STARTTLS on port {port}.",
@@ -130,7 +162,7 @@ def is_tls(server: Server) -> MailError:
     )
 
 
-def _untrusted(error: ssl.SSLCertVerificationError, server: Server, chain: list[bytes]) -> MailError:
+def _untrusted(error: ssl.SSLCertVerificationError, server: Peer, chain: list[bytes]) -> MailError:
     number, detail = error.verify_code, scrub(error.verify_message or "")
     shown = certificates.read(chain[0]) if chain else None
     if number in _WRONG_NAME:

@@ -7,11 +7,11 @@ from typing import Any
 from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName, TLSMode, Trust
 from tests.servers.crowd import Part
-from tests.servers.hostile import Deed, Script, speak_imap, speak_smtp
+from tests.servers.hostile import Deed, Script, speak_imap, speak_pop3, speak_smtp
 
 PASSES = None  # Stands among the expected categories where a test may pass.
 Expected = Category | None | Set[Category | None]
-SPEAK = {ServerProtocol.IMAP: speak_imap, ServerProtocol.SMTP: speak_smtp}
+SPEAK = {ServerProtocol.IMAP: speak_imap, ServerProtocol.POP3: speak_pop3, ServerProtocol.SMTP: speak_smtp}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Scenario:
     @property
     def direction(self) -> Direction:
         """Receiving or sending."""
-        return Direction.INCOMING if self.protocol is ServerProtocol.IMAP else Direction.OUTGOING
+        return Direction.OUTGOING if self.protocol is ServerProtocol.SMTP else Direction.INCOMING
 
     @property
     def part(self) -> Part:
@@ -49,6 +49,11 @@ class Scenario:
 def imap(name: str, expected: Expected, stage: str, script: dict[str, Deed], **more: Any) -> Scenario:
     """An IMAP server. `stage` is where the test may end: names with `or` in between, or nothing if it passes."""
     return _scenario(ServerProtocol.IMAP, name, expected, stage, script, **more)
+
+
+def pop3(name: str, expected: Expected, stage: str, script: dict[str, Deed], **more: Any) -> Scenario:
+    """A POP3 server."""
+    return _scenario(ServerProtocol.POP3, name, expected, stage, script, **more)
 
 
 def smtp(name: str, expected: Expected, stage: str, script: dict[str, Deed], **more: Any) -> Scenario:

@@ -40,6 +40,8 @@ PAIRS = [
     ("password in BYE at LIST", "password in success"),
     ("password in the greeting", "password in the greeting"),
     ("password in BYE for a greeting", "password in 421 for a greeting"),
+    ("pop3 implicit: password in a refusal", "a proper server"),
+    ("pop3 implicit: password in the greeting", "password in a refusal"),
 ]
 UNSAVED = ("password in an alert before success", "password in lines")
 
@@ -82,7 +84,8 @@ def an_echoing_account(crowd: Crowd, number: int, receiving: str, sending: str) 
 
 def servers_of(crowd: Crowd, receiving: str, sending: str) -> dict[Direction, Server]:
     """Where these two are played."""
-    names = {Direction.INCOMING: f"imap implicit: {receiving}", Direction.OUTGOING: f"smtp implicit: {sending}"}
+    incoming = receiving if ":" in receiving else f"imap implicit: {receiving}"
+    names = {Direction.INCOMING: incoming, Direction.OUTGOING: f"smtp implicit: {sending}"}
     return {direction: ALL[name].server(crowd.ports[name]) for direction, name in names.items()}
 
 

@@ -15,7 +15,7 @@ from tests.servers.dovecot import Dovecot, is_installed
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 WIM = Password("wim@example.org", "password")
-USERS = dict.fromkeys(("wim@example.org", "ada@example.org", "olga@example.org"), "password")
+USERS = dict.fromkeys(("wim@example.org", "ada@example.org", "olga@example.org", "mia@example.org"), "password")
 
 OpenImap = Callable[..., Imap]
 

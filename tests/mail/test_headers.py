@@ -92,6 +92,30 @@ def test_the_members_of_a_group_are_recipients() -> None:
     assert read_heading(b"To: Team: ada@example.org, wim@example.org;\r\n").to == "ada@example.org, wim@example.org"
 
 
+def test_recipients_of_to_and_cc_come_as_pairs() -> None:
+    raw = b"To: =?utf-8?q?Ren=C3=A9e?= <renee@example.org>, wim@example.org\r\nCc: Ada <ada@example.org>\r\n"
+    found = [("Renée", "renee@example.org"), ("", "wim@example.org"), ("Ada", "ada@example.org")]
+    assert list(read_heading(raw).recipients) == found
+    crowd = b"To: " + b", ".join(b"a%d@example.org" % n for n in range(40)) + b"\r\nCc: " + b"b@c.de, " * 40
+    assert len(read_heading(crowd).recipients) == 50
+
+
+@pytest.mark.parametrize(
+    ("field", "is_bulk"),
+    [
+        ("List-Id: <offers.example.org>", True),
+        ("List-Unsubscribe: <https://example.org/u>", True),
+        ("Precedence: Bulk", True),
+        ("Auto-Submitted: auto-replied; owner-email=ada@example.org", True),
+        ("Auto-Submitted: no", False),
+        ("Precedence: first-class", False),
+        ("X-List: no", False),
+    ],
+)
+def test_mail_to_lists_and_of_machines_is_told_apart(field: str, is_bulk: bool) -> None:
+    assert read_heading(f"From: ada@example.org\r\n{field}\r\n".encode()).is_bulk is is_bulk
+
+
 def test_a_long_subject_is_cut() -> None:
     assert len(read_heading(b"Subject: " + b"x" * 1_000_000).subject) == 998
 

@@ -350,6 +350,9 @@ def _main() -> None:
         print(
             f"Incoming  imap:localhost:{server.ports['imaps']}:implicit  imap:127.0.0.2:{server.ports['imap']}:starttls"
         )
+        print(
+            f"          pop3:localhost:{server.ports['pop3s']}:implicit  pop3:127.0.0.2:{server.ports['pop3']}:starttls"
+        )
         print(f"Outgoing  smtp:localhost:{server.ports['submissions']}:implicit")
         print(f"MAILADMIN_ALLOWED_NETWORKS=127.0.0.0/8,::1/128 MAILADMIN_CA_FILE={server.ca_file}")
         print("Ctrl-C ends it.", flush=True)

@@ -1,4 +1,4 @@
-"""Servers that speak IMAP or SMTP well, except at the steps where a script makes them misbehave.
+"""Servers that speak IMAP, POP3 or SMTP well, except at the steps where a script makes them misbehave.
 
 A script is a dictionary: a step of the conversation and the deed that takes its place. Steps are `accept` (before the
 first byte), `tls` (in place of the handshake), `greeting`, `inside` (the first thing after the handshake of STARTTLS),
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-SIGN_INS = {"AUTHENTICATE", "LOGIN", "AUTH"}
+SIGN_INS = {"AUTHENTICATE", "LOGIN", "AUTH", "PASS"}
 _DO_NOT_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -211,6 +211,24 @@ def speak_imap(peer: Peer, script: Script) -> None:
         _answer(peer, rest, script, proper, say(b"TAG BAD unknown\r\n"))
 
 
+def speak_pop3(peer: Peer, script: Script) -> None:
+    """Speak POP3 (RFC 1939) until the client leaves."""
+    proper: dict[str, Deed] = {
+        "greeting": say(b"+OK ready\r\n"),
+        "CAPA": _tell_offers,
+        "STLS": then(say(b"+OK go\r\n"), encrypt),
+        "AUTH": challenge(b"+ \r\n", say(b"+OK in\r\n")),
+        "USER": say(b"+OK\r\n"),
+        "PASS": say(b"+OK in\r\n"),
+        "STAT": say(b"+OK 3 300\r\n"),
+        "UIDL": say(b"+OK 1 a\r\n"),
+        "QUIT": then(say(b"+OK bye\r\n"), close),
+    }
+    _begin(peer, script, proper)
+    while True:
+        _answer(peer, peer.read_line(), script, proper, say(b"-ERR unknown\r\n"))
+
+
 def speak_smtp(peer: Peer, script: Script) -> None:
     """Speak SMTP (RFC 5321) until the client leaves."""
     proper: dict[str, Deed] = {
@@ -240,13 +258,18 @@ def _answer(peer: Peer, line: bytes, script: Script, proper: Script, unknown: De
     if name in SIGN_INS:
         peer.heard.sign_ins.append(name)
     (script.get(name) or proper.get(name) or unknown)(peer)
-    if name == "STARTTLS" and peer.is_encrypted and "inside" in script:
+    if name in ("STARTTLS", "STLS") and peer.is_encrypted and "inside" in script:
         script["inside"](peer)
 
 
 def _tell_capabilities(peer: Peer) -> None:
     more = b" AUTH=PLAIN SASL-IR" if peer.is_encrypted else b" STARTTLS LOGINDISABLED"
     peer.send(b"* CAPABILITY IMAP4rev1" + more + b"\r\nTAG OK done\r\n")
+
+
+def _tell_offers(peer: Peer) -> None:
+    more = b"SASL PLAIN\r\nUSER\r\nTOP" if peer.is_encrypted else b"SASL\r\nSTLS"
+    peer.send(b"+OK\r\nUIDL\r\n" + more + b"\r\n.\r\n")
 
 
 def _tell_extensions(peer: Peer) -> None:

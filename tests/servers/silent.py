@@ -11,14 +11,16 @@ Behaviour = Callable[[socket.socket, threading.Event], None]
 
 
 class Listener:
-    """Accepts on a free port of 127.0.0.1 and lets `behaviour` talk to each client in a thread of its own.
+    """Accepts on a free port of 127.0.0.1, or at `at`, and lets `behaviour` talk to each client in a thread of its own.
 
     `context` encrypts from the first byte. `received` is what all clients sent, as far as the behaviour read it.
     """
 
-    def __init__(self, behaviour: Behaviour, *, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, behaviour: Behaviour, *, context: ssl.SSLContext | None = None, at: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self._behaviour, self._context = behaviour, context
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(at)
         self._socket.settimeout(0.1)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
