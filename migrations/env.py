@@ -7,7 +7,17 @@ from alembic import context
 
 from mailadmin.db import Base, UTCDateTime
 
-for module in ("activity", "organisation", "people", "providers", "accounts", "connections", "sync"):
+for module in (
+    "activity",
+    "organisation",
+    "people",
+    "providers",
+    "accounts",
+    "contacts",
+    "connections",
+    "sync",
+    "wizard",
+):
     importlib.import_module(f"mailadmin.{module}.models")
 for module in ("leases", "sealed"):
     importlib.import_module(f"mailadmin.{module}")

@@ -1,15 +1,31 @@
-"""Connections that somebody wants to test before anything is saved: sealed, and gone when the test has ended."""
+"""Connections that somebody wants to test before they count: sealed, and gone when the test has ended.
+
+A draft may carry the change that it is a test for: whoever ends the test makes it if the test has passed.
+"""
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from mailadmin import sealed
 from mailadmin.accounts.credentials import Leg
-from mailadmin.accounts.models import Draft
-from mailadmin.mail.types import Direction, Password, Server, ServerProtocol, TLSMode, TLSVersion, Trust
+from mailadmin.accounts.models import Draft, Kind, NewContacts, SentCopies, Window
+from mailadmin.accounts.wishes import AccountWish, Login
+from mailadmin.mail.types import (
+    Direction,
+    LoginFormat,
+    Password,
+    Server,
+    ServerProtocol,
+    SignInMethod,
+    TLSMode,
+    TLSVersion,
+    Trust,
+)
+from mailadmin.permissions import Actor
 from mailadmin.sealed import Secret
 
 PURPOSE = "draft"
@@ -17,10 +33,23 @@ PURPOSE = "draft"
 Legs = dict[Direction, Leg]
 
 
-def keep(session: Session, legs: Legs) -> Draft:
-    """Seal `legs` into a new row."""
-    plain = {direction: {**asdict(leg.server), **asdict(leg.how)} for direction, leg in legs.items()}
-    draft = Draft(secret_id=sealed.keep(session, Secret(json.dumps(plain)), purpose=PURPOSE))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of an account, seen at `version`, once the test has passed, and who wants it."""
+
+    account_id: int
+    version: int
+    wish: AccountWish
+    actor: Actor
+
+
+def keep(session: Session, legs: Legs, change: Change | None = None) -> Draft:
+    """Seal `legs`, and the `change` that they are for, into a new row."""
+    plain = {
+        "legs": {direction: {**asdict(leg.server), **asdict(leg.how)} for direction, leg in legs.items()},
+        "change": change and asdict(change),
+    }
+    draft = Draft(secret_id=sealed.keep(session, Secret(json.dumps(plain, default=_revealed)), purpose=PURPOSE))
     session.add(draft)
     session.flush()
     return draft
@@ -28,8 +57,23 @@ def keep(session: Session, legs: Legs) -> Draft:
 
 def legs_of(session: Session, draft: Draft) -> Legs:
     """What was sealed. Raises Unsealable or LookupError."""
-    plain = json.loads(sealed.reveal(session, draft.secret_id).reveal())
-    return {Direction(direction): _leg(values) for direction, values in plain.items()}
+    plain = _opened(session, draft)["legs"]
+    return {
+        Direction(direction): Leg(_server(values), Password(values["username"], values["password"]))
+        for direction, values in plain.items()
+    }
+
+
+def change_of(session: Session, draft: Draft) -> Change | None:
+    """The change that was sealed with it. Raises Unsealable or LookupError."""
+    plain = _opened(session, draft)["change"]
+    if plain is None:
+        return None
+    wish = {
+        name: _READ[name](value) if name in _READ and value is not None else value
+        for name, value in plain["wish"].items()
+    }
+    return Change(plain["account_id"], plain["version"], AccountWish(**wish), Actor(**plain["actor"]))
 
 
 def forget(session: Session, draft: Draft) -> None:
@@ -39,13 +83,44 @@ def forget(session: Session, draft: Draft) -> None:
     sealed.forget(session, draft.secret_id)
 
 
-def _leg(values: dict[str, Any]) -> Leg:
+def _opened(session: Session, draft: Draft) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(sealed.reveal(session, draft.secret_id).reveal())
+    return plain
+
+
+def _revealed(value: object) -> str:
+    """A password, on its way into what is sealed."""
+    if not isinstance(value, Secret):
+        raise TypeError(type(value).__name__)
+    return value.reveal()
+
+
+def _server(values: dict[str, Any]) -> Server:
     trust = values["trust"]
-    server = Server(
+    return Server(
         ServerProtocol(values["protocol"]),
         values["host"],
         values["port"],
         TLSMode(values["tls_mode"]),
         Trust(TLSVersion(trust["minimum"]), trust["authorities"], trust["pin"]),
     )
-    return Leg(server, Password(values["username"], values["password"]))
+
+
+def _login(values: dict[str, Any]) -> Login:
+    password = values["password"]
+    return Login(values["username"], None if password is None else Secret(password), SignInMethod(values["method"]))
+
+
+# How the values of a wish that JSON does not know come out of it.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "kind": Kind,
+    "sent_copies": SentCopies,
+    "new_contacts": NewContacts,
+    "protocol": ServerProtocol,
+    "login_format": LoginFormat,
+    "incoming": _server,
+    "outgoing": _server,
+    "login": _login,
+    "sending": _login,
+    "window": Window,
+}

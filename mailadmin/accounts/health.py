@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from mailadmin.accounts.models import Account, Health
@@ -73,6 +73,23 @@ def _trouble(health: Health, category: Category | None) -> str:
     return "setting" if category in _SETTINGS else "unreachable"
 
 
+def state_column() -> ColumnElement[str]:
+    """What `state_of` says, for queries: the first that holds."""
+    both = ((Account.health, Account.health_category), (Account.outgoing_health, Account.outgoing_category))
+    needs = {
+        state: or_(*((health == Health.NEEDS_ATTENTION) & category.in_(categories) for health, category in both))
+        for state, categories in (("signin", [Category.OAUTH]), ("refused", [Category.AUTH]), ("setting", _SETTINGS))
+    }
+    return case(
+        (~Account.is_set_up, "draft"),
+        (Account.health == Health.PAUSED, "paused"),
+        *((rule, state) for state, rule in needs.items()),
+        (or_(*(health.in_((Health.UNREACHABLE, Health.NEEDS_ATTENTION)) for health, _ in both)), "unreachable"),
+        (Account.running_since.is_not(None), "syncing"),
+        else_="connected",
+    )
+
+
 def record_success(session: Session, account: Account, *, direction: Direction) -> None:
     """Note that the server for `direction` let us in. An account that was in trouble is due for a sync at once."""
     if direction is Direction.OUTGOING:
@@ -115,8 +132,14 @@ def record_failure(
         account.failures += not sure
         if account.health is not Health.PAUSED:
             _become(account, health)
-            account.next_sync_at = None if believed or not account.is_set_up else now() + back_off(account.failures)
+            wait = max(back_off(account.failures), least_pause(account))
+            account.next_sync_at = None if believed or not account.is_set_up else now() + wait
     session.flush()
+
+
+def least_pause(account: Account) -> timedelta:
+    """The shortest time between two syncs that run by themselves, as the account's provider asks for it."""
+    return timedelta(minutes=(account.provider.least_minutes if account.provider else None) or 0)
 
 
 def back_off(failures: int) -> timedelta:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.db import Base, now, words
 from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction, Server, TLSMode
-from mailadmin.people.models import Person
+from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod, TLSMode
+from mailadmin.people.models import Person, Team
 from mailadmin.providers.models import Provider, ServerRow
 from mailadmin.sealed import SealedSecret
 
@@ -43,10 +43,23 @@ class Window(StrEnum):
     EVERYTHING = "everything"
 
 
-class SignInMethod(StrEnum):
-    """How we prove to the server who we are."""
+class SentCopies(StrEnum):
+    """Whether a copy of what is sent is put into the folder Sent.
 
-    PASSWORD = "password"  # noqa: S105
+    AUTOMATIC does so unless the provider files it by itself or a copy is there already.
+    """
+
+    AUTOMATIC = "automatic"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class NewContacts(StrEnum):
+    """Which addresses in the mail of an account become contacts."""
+
+    NOBODY = "nobody"
+    WRITTEN_TO = "written to"
+    EVERYBODY = "everybody"
 
 
 class Account(Base):
@@ -69,18 +82,52 @@ class Account(Base):
             sqlite_where=text("deleting_at IS NULL"),
             postgresql_where=text("deleting_at IS NULL"),
         ),
+        Index(
+            "uq_account_slug",
+            "slug",
+            unique=True,
+            sqlite_where=text("deleting_at IS NULL"),
+            postgresql_where=text("deleting_at IS NULL"),
+        ),
+        Index(  # For counting the states, which every page does.
+            "ix_account_state",
+            "health",
+            "outgoing_health",
+            "is_set_up",
+            "running_since",
+            sqlite_where=text("deleting_at IS NULL"),
+            postgresql_where=text("deleting_at IS NULL"),
+        ),
+        Index(
+            "uq_account_primary",
+            "is_primary",
+            unique=True,
+            sqlite_where=text("is_primary AND deleting_at IS NULL"),
+            postgresql_where=text("is_primary AND deleting_at IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str | None] = mapped_column(String(60))  # the id that people give it: lower case, digits, hyphens
     address: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(120))
     kind: Mapped[Kind] = mapped_column(words(Kind), default=Kind.SHARED)
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("person.id", ondelete="SET NULL"), index=True)
     owner: Mapped[Person | None] = relationship()
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("team.id", ondelete="SET NULL"), index=True)
+    team: Mapped[Team | None] = relationship()
+    is_primary: Mapped[bool] = mapped_column(default=False)  # shown first, and first for writing
+    notes: Mapped[str] = mapped_column(Text, default="")
+    sender_address: Mapped[str] = mapped_column(String(254), default="")  # empty: the address itself
     sender_name: Mapped[str] = mapped_column(String(120), default="")
     reply_to: Mapped[str] = mapped_column(String(254), default="")
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("provider.id"), index=True)
     provider: Mapped[Provider | None] = relationship(lazy="joined")
+    protocol: Mapped[ServerProtocol] = mapped_column(words(ServerProtocol), default=ServerProtocol.IMAP)  # receiving
+    login_format: Mapped[LoginFormat | None] = mapped_column(words(LoginFormat))  # None: the provider's
+    sent_copies: Mapped[SentCopies] = mapped_column(words(SentCopies), default=SentCopies.AUTOMATIC)
+    sent_folder: Mapped[str] = mapped_column(String(1000), default="")  # path of the one in use; written by sync
+    new_contacts: Mapped[NewContacts] = mapped_column(words(NewContacts), default=NewContacts.EVERYBODY)
     servers: Mapped[list["AccountServer"]] = relationship(
         cascade="all, delete-orphan", lazy="selectin", passive_deletes=True
     )
@@ -118,8 +165,27 @@ class Account(Base):
     @property
     def is_unencrypted(self) -> bool:
         """Whether mail or password of this account cross the network in plain text."""
-        used = (self.own_server(d) or (self.provider.server(d) if self.provider else None) for d in Direction)
-        return any(server is not None and server.tls_mode is TLSMode.NONE for server in used)
+        return any((server := self.server(d)) is not None and server.tls_mode is TLSMode.NONE for d in Direction)
+
+    @property
+    def method(self) -> SignInMethod | None:
+        """How it signs in to receive; None while nothing is stored for that."""
+        credential = self.credential(Direction.INCOMING)
+        return credential.method if credential else None
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it signs in with a password where its provider offers OAuth."""
+        if self.provider is None or self.method in (None, SignInMethod.OAUTH):
+            return False
+        return SignInMethod.OAUTH in self.provider.sign_in_methods
+
+    def server(self, direction: Direction) -> Server | None:
+        """The account's own server for `direction`, else its provider's, else None; without this account's pin."""
+        own = self.own_server(direction)
+        if own is not None or self.provider is None:
+            return own
+        return self.provider.server(direction, self.protocol if direction is Direction.INCOMING else None)
 
     def pin(self, direction: Direction) -> str:
         """The SHA-256 of the one certificate that is accepted for `direction`; empty: the usual rules."""

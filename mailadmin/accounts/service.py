@@ -1,39 +1,54 @@
 """Mail accounts: which there are, how they sign in where, and every change that a person can make to one."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.accounts.credentials import (
-    TYPE_AGAIN,
     Leg,
-    guard_secrets,
+    forget_credentials,
+    has_passwords,
+    leg,
     legs,
     server_of,
-    servers_knowing,
     take_credentials,
     user_name,
 )
+from mailadmin.accounts.drafts import Change
+from mailadmin.accounts.guard import SecretsWanted, guard_secrets, knowing
 from mailadmin.accounts.health import (
     awaken,
     back_off,
     count_by_state,
+    least_pause,
     record_failure,
     record_success,
     sleep,
+    state_column,
     state_of,
 )
 from mailadmin.accounts.models import Account, AccountServer, Health, Window
 from mailadmin.accounts.repairs import pin, set_pin, use_login, use_server
-from mailadmin.accounts.wishes import AccountWish, Login, check_address, check_line, check_password, checked
+from mailadmin.accounts.typed import (
+    SLUG_LENGTH,
+    check_address,
+    check_line,
+    check_notes,
+    check_password,
+    check_slug,
+    slug_for,
+)
+from mailadmin.accounts.which import all_live, find, get, named, possible_owners, primary, using
+from mailadmin.accounts.wishes import AccountWish, Login, checked, wish_of
 from mailadmin.activity import service as activity
 from mailadmin.db import now
-from mailadmin.errors import NotFound, RuleBroken
+from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction
-from mailadmin.people.models import Person
+from mailadmin.people import service as people
 from mailadmin.permissions import SYSTEM, Actor
 from mailadmin.providers.models import Provider
 from mailadmin.providers.service import parse_server, put_server
@@ -41,38 +56,50 @@ from mailadmin.text import t
 
 __all__ = [
     "CONNECTING",
-    "TYPE_AGAIN",
     "AccountWish",
+    "Change",
     "Leg",
     "Login",
+    "SecretsWanted",
     "all_live",
     "back_off",
     "change",
+    "changes_if",
     "check_address",
     "check_line",
+    "check_notes",
     "check_password",
+    "check_slug",
     "choose_window",
     "count_by_state",
     "create",
     "find",
+    "forget_credentials",
     "get",
+    "has_passwords",
+    "least_pause",
+    "leg",
     "legs",
     "legs_if",
+    "named",
     "parse_server",
     "pause",
     "pin",
     "possible_owners",
+    "primary",
     "record_failure",
     "record_success",
     "request_deletion",
     "resume",
     "server_of",
+    "state_column",
     "state_of",
     "use_login",
     "use_server",
     "user_name",
     "using",
     "window_start",
+    "wish_of",
 ]
 
 CONNECTING = frozenset(
@@ -89,40 +116,6 @@ CONNECTING = frozenset(
 _MONTHS = {Window.ONE_MONTH: 1, Window.THREE_MONTHS: 3, Window.SIX_MONTHS: 6}
 
 
-# Which accounts there are.
-
-
-def get(session: Session, account_id: int) -> Account:
-    """The account `account_id`. Raises NotFound, also while it is being deleted."""
-    account = session.get(Account, account_id)
-    if account is None or account.deleting_at is not None:
-        raise NotFound(t("This account does not exist any more."))
-    return account
-
-
-def find(session: Session, address: str) -> Account | None:
-    """The live account with `address`, however it is capitalised."""
-    live = select(Account).where(Account.deleting_at.is_(None))
-    return session.scalars(live.where(Account.address == address.strip().lower())).unique().one_or_none()
-
-
-def all_live(session: Session) -> Sequence[Account]:
-    """All accounts that are not being deleted, by address."""
-    query = select(Account).where(Account.deleting_at.is_(None)).order_by(Account.address)
-    return session.scalars(query).unique().all()
-
-
-def possible_owners(session: Session) -> Sequence[Person]:
-    """The people whose personal account one can be, by name."""
-    return session.scalars(select(Person).where(Person.deactivated_at.is_(None)).order_by(Person.name)).all()
-
-
-def using(session: Session, provider: Provider) -> list[Account]:
-    """The accounts at `provider`, by address; also those whose deletion has not ended, since they hold it too."""
-    query = select(Account).where(Account.provider_id == provider.id).order_by(Account.address)
-    return list(session.scalars(query).unique())
-
-
 # What people change.
 
 
@@ -132,10 +125,13 @@ def create(session: Session, *, wish: AccountWish, actor: Actor) -> Account:
     if find(session, wish.address):
         raise _taken(wish.address)
     account = Account(address=wish.address, wanted_folders=wish.wanted_folders)
-    _take_over(session, account, wish)
     session.add(account)
-    _flush(session, wish.address)
+    with session.no_autoflush:
+        _take_over(session, account, wish, actor)
+    _flush(session, wish)
     take_credentials(session, account, wish)
+    if wish.window:
+        choose_window(session, account, window=wish.window)
     activity.record(session, actor, f"added {account.address}", account_id=account.id)
     session.flush()
     return account
@@ -145,7 +141,8 @@ def change(session: Session, account: Account, *, wish: AccountWish, version: in
     """Make `account` what `wish` says, and answer what changed, in words; those of CONNECTING call for a new test.
 
     `version` is that of the account as the administrator saw it. Raises RuleBroken at the field `version` when somebody
-    else was faster, at a password when it would go to a server that it was not given for, or at another field.
+    else was faster, SecretsWanted when a stored password would go where it was not given for (guard.py), or at another
+    field.
     """
     _lock(session, account)
     _check_version(account, version)
@@ -155,11 +152,11 @@ def change(session: Session, account: Account, *, wish: AccountWish, version: in
     other = find(session, wish.address)
     if other is not None and other is not account:
         raise _taken(wish.address)
-    before, knowing = _told(account), {direction: servers_knowing(account, direction) for direction in Direction}
+    before, known = _told(account), knowing(account)
     account.address = wish.address
-    _take_over(session, account, wish)
-    _flush(session, wish.address)
-    guard_secrets(account, wish, knowing)
+    _take_over(session, account, wish, actor)
+    _flush(session, wish)
+    guard_secrets(account, wish, known)
     new_secrets = take_credentials(session, account, wish)
     after = _told(account)
     changed = {what for what in after if after[what] != before[what]} | new_secrets
@@ -167,8 +164,26 @@ def change(session: Session, account: Account, *, wish: AccountWish, version: in
         account.version += 1
         detail = ", ".join(sorted(changed))
         activity.record(session, actor, f"changed {account.address}", detail=detail, account_id=account.id)
+    if wish.window and account.is_set_up:
+        choose_window(session, account, window=wish.window, actor=actor)
     session.flush()
     return changed
+
+
+@contextmanager
+def _rehearsed(session: Session) -> Iterator[None]:
+    """Whatever happens in here has not happened afterwards."""
+    trial = session.begin_nested()
+    try:
+        yield
+    finally:
+        trial.rollback()
+
+
+def changes_if(session: Session, account: Account, *, wish: AccountWish, version: int) -> set[str]:
+    """What `change` would answer; `account` stays as it is. Raises RuleBroken as `change` does."""
+    with _rehearsed(session):
+        return change(session, account, wish=wish, version=version, actor=SYSTEM)
 
 
 def legs_if(session: Session, account: Account, *, wish: AccountWish, version: int) -> dict[Direction, Leg]:
@@ -176,12 +191,9 @@ def legs_if(session: Session, account: Account, *, wish: AccountWish, version: i
 
     Raises RuleBroken as `change` does.
     """
-    trial = session.begin_nested()
-    try:
+    with _rehearsed(session):
         change(session, account, wish=wish, version=version, actor=SYSTEM)
         return legs(session, account)
-    finally:
-        trial.rollback()
 
 
 def choose_window(session: Session, account: Account, *, window: Window, actor: Actor | None = None) -> None:
@@ -262,10 +274,21 @@ def _check_version(account: Account, version: int) -> None:
         raise RuleBroken(said, field="version")
 
 
-def _take_over(session: Session, account: Account, wish: AccountWish) -> None:
+def _take_over(session: Session, account: Account, wish: AccountWish, actor: Actor) -> None:
     hosts = {d: server.host if (server := server_of(account, d)) else "" for d in Direction}
     account.name, account.kind, account.owner_id = wish.name, wish.kind, wish.owner_id
-    account.sender_name, account.reply_to = wish.sender_name, wish.reply_to
+    account.slug = _free_slug(session, account, wish)
+    account.team = people.team(session, wish.team) if wish.team else None
+    account.notes, account.sent_copies, account.new_contacts = wish.notes, wish.sent_copies, wish.new_contacts
+    account.sender_name, account.sender_address, account.reply_to = (
+        wish.sender_name,
+        wish.sender_address,
+        wish.reply_to,
+    )
+    account.protocol = wish.incoming.protocol if wish.incoming else wish.protocol
+    account.login_format = wish.login_format
+    _take_interval(account, wish.sync_minutes)
+    _take_primary(session, account, wish.is_primary, actor)
     account.provider = session.get(Provider, wish.provider_id) if wish.provider_id is not None else None
     for direction, server in ((Direction.INCOMING, wish.incoming), (Direction.OUTGOING, wish.outgoing)):
         put_server(account.servers, AccountServer, direction, server)
@@ -274,14 +297,59 @@ def _take_over(session: Session, account: Account, wish: AccountWish) -> None:
             set_pin(account, direction, "")  # It was the certificate of another server.
 
 
+def _free_slug(session: Session, account: Account, wish: AccountWish) -> str:
+    """The account id that was wished for, or one made of the address. Raises RuleBroken if somebody has it."""
+    wanted = wish.slug or account.slug or slug_for(wish.address)
+    others = select(Account.slug).where(Account.deleting_at.is_(None), Account.slug.startswith(wanted, autoescape=True))
+    if account.id is not None:
+        others = others.where(Account.id != account.id)
+    taken = set(session.scalars(others))
+    if wish.slug and wanted in taken:
+        raise RuleBroken(t("Another account has the ID {slug} already.", slug=wanted), field="slug")
+    endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
+    return next(slug for ending in endings if (slug := wanted[: SLUG_LENGTH - len(ending)] + ending) not in taken)
+
+
+def _take_interval(account: Account, minutes: int | None) -> None:
+    """Sync every so many minutes from now on; the next time is not later than that."""
+    if account.sync_minutes == minutes:
+        return
+    account.sync_minutes = minutes
+    if minutes and account.next_sync_at:
+        soonest = now() + max(timedelta(minutes=minutes), least_pause(account))
+        account.next_sync_at = min(account.next_sync_at, soonest)
+
+
+def _take_primary(session: Session, account: Account, is_primary: bool, actor: Actor) -> None:
+    """There is one primary account: a new one takes over from the old one, and both say so."""
+    with session.no_autoflush:
+        old = primary(session) if is_primary and not account.is_primary else None
+        if old is not None:
+            values = {"is_primary": False, "version": Account.version + 1}
+            session.execute(update(Account).where(Account.id == old.id).values(values))
+            what = f"made {account.address} the primary account instead of {old.address}"
+            activity.record(session, actor, what, account_id=old.id)
+    account.is_primary = is_primary
+
+
 def _told(account: Account) -> dict[str, object]:
     """What the audit trail tells apart, by the words in which it is told; no secrets."""
     own = {row.direction for row in account.credentials}
     return {
         "address": account.address,
         "name": account.name,
-        "kind": (account.kind, account.owner_id),
+        "account ID": account.slug,
+        "kind": (account.kind, account.owner_id, account.team),
+        "sync interval": account.sync_minutes,
+        "protocol": account.protocol,
+        "login format": account.login_format,
+        "sign-in method": {row.direction: row.method for row in account.credentials},
+        "primary": account.is_primary,
+        "notes": account.notes,
+        "copies in Sent": account.sent_copies,
+        "new contacts": account.new_contacts,
         "sender name": account.sender_name,
+        "sender address": account.sender_address,
         "reply-to": account.reply_to,
         "provider": account.provider.id if account.provider else None,
         "receiving server": server_of(account, Direction.INCOMING),
@@ -292,12 +360,21 @@ def _told(account: Account) -> dict[str, object]:
     }
 
 
-def _flush(session: Session, address: str) -> None:
+def _flush(session: Session, wish: AccountWish) -> None:
     try:
         with session.begin_nested():
             session.flush()
-    except IntegrityError as error:  # Somebody else was a moment faster; the unique index has the last word.
-        raise _taken(address) from error
+    except IntegrityError as error:  # Somebody else was a moment faster; the unique indexes have the last word.
+        said = str(error.orig)
+        if "slug" in said and wish.slug:
+            raise RuleBroken(t("Another account took this ID a moment ago. Choose another."), field="slug") from error
+        if "slug" in said:  # Made of the address: then they have that in common, or nearly.
+            other = t("Somebody added an account with this address or ID a moment ago. Look at the list.")
+            raise RuleBroken(other, field="address") from error
+        if "primary" in said:
+            other = t("Another account became the primary one a moment ago. Save again.")
+            raise RuleBroken(other, field="is_primary") from error
+        raise _taken(wish.address) from error
 
 
 def _taken(address: str) -> RuleBroken:

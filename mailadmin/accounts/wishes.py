@@ -3,102 +3,102 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
-from mailadmin.accounts.models import Kind
+from mailadmin.accounts.models import Account, Kind, NewContacts, SentCopies, Window
+from mailadmin.accounts.typed import (
+    ADDRESS_LENGTH,
+    NAME_LENGTH,
+    check_address,
+    check_line,
+    check_minutes,
+    check_notes,
+    check_password,
+    check_slug,
+)
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.addresses import check_host
-from mailadmin.mail.types import Direction, Server
+from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod
 from mailadmin.people.models import Person
 from mailadmin.providers import service as providers
-from mailadmin.providers.models import LoginFormat
 from mailadmin.sealed import Secret
 from mailadmin.text import t
-
-NAME_LENGTH, ADDRESS_LENGTH = 120, 254
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user name (empty: the provider's login format decides) and a password (None: the stored one stays)."""
+    """A user name (empty: the login format decides) and a password (None: the stored one stays)."""
 
     username: str = ""
     password: Secret | None = None
+    method: SignInMethod = SignInMethod.PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
 class AccountWish:
-    """An account as somebody wants it: at a provider, or with own servers; with neither, the domain finds the provider.
+    """An account as somebody wants it, at a provider, with own servers or both; else the domain finds the provider.
 
-    An empty `name` becomes the address. `sending` None: the same credentials as for receiving. `wanted_folders` is for
-    set-up without a person, see Account.
+    Own servers at a provider come before its own, whose truststore and login format stay. An empty `name` becomes the
+    address, an empty `slug` is made of it. `team` is a name, of a new team too. `sync_minutes` None: as often as the
+    installation says; `window` None: it stays. `protocol` chooses among the provider's servers for receiving. `sending`
+    None: the same credentials as for receiving. With `is_begun` servers and password may be missing: they are asked for
+    later, and no domain decides. `wanted_folders` is for set-up without a person, see Account.
     """
 
     address: str
     name: str = ""
+    slug: str = ""
     kind: Kind = Kind.SHARED
     owner_id: int | None = None
+    team: str = ""
+    is_primary: bool = False
+    notes: str = ""
     sender_name: str = ""
+    sender_address: str = ""
     reply_to: str = ""
+    sent_copies: SentCopies = SentCopies.AUTOMATIC
+    new_contacts: NewContacts = NewContacts.EVERYBODY
+    sync_minutes: int | None = None
+    window: Window | None = None
+    protocol: ServerProtocol = ServerProtocol.IMAP
+    login_format: LoginFormat | None = None
     provider_id: int | None = None
     incoming: Server | None = None
     outgoing: Server | None = None
     login: Login = field(default_factory=Login)
     sending: Login | None = None
     wanted_folders: str | None = None
+    is_begun: bool = False
 
 
-def check_address(text: str, *, name: str = "address") -> str:
-    """The e-mail address in `text`, lower case. Raises RuleBroken at the field `name`."""
-    text = text.strip()
-    if len(text) > ADDRESS_LENGTH:  # Asked first: the validator takes a second of work for a megabyte.
-        raise _too_long(name)
-    local, at, domain = text.rpartition("@")
-    if not at or not local:
-        raise RuleBroken(t("An address has a name, an @ and a domain: name@example.com."), field=name)
-    try:
-        # Only the part before the @ is judged by mail's own rules: names such as mail.local are right inside a company.
-        validate_email(f"{local}@example.com", check_deliverability=False)
-        host = check_host(domain)
-    except EmailNotValidError as error:
-        said = t("The part before the @ cannot be in an address. Check it for spaces and signs.")
-        raise RuleBroken(said, field=name) from error
-    except ValueError as error:
-        raise RuleBroken(t("“{domain}” is not a domain.", domain=domain[:80]), field=name) from error
-    if ":" in host or host.rpartition(".")[2].isdigit():
-        raise RuleBroken(t("After the @ comes a domain, not a number."), field=name)
-    # The domain stays as people write it; where it is compared, it is compared as the DNS knows it.
-    address = f"{local}@{domain.strip().removesuffix('.')}".lower()
-    if len(address) > ADDRESS_LENGTH:
-        raise _too_long(name)
-    return address
-
-
-def _too_long(name: str) -> RuleBroken:
-    return RuleBroken(t("An address has at most {n} characters.", n=ADDRESS_LENGTH), field=name)
-
-
-def check_line(text: str, *, name: str, most: int = NAME_LENGTH) -> str:
-    """`text` without spaces around it, if it is one printable line. Raises RuleBroken at the field `name`."""
-    line = text.strip()
-    if not line.isprintable():
-        raise RuleBroken(t("Only one line of letters, digits and signs can stand here."), field=name)
-    if len(line) > most:
-        raise RuleBroken(t("At most {n} characters can stand here.", n=most), field=name)
-    return line
-
-
-def check_password(secret: Secret, *, name: str = "password") -> Secret:
-    """`secret` as it was typed, spaces included. Raises RuleBroken at `name` if no mail protocol could send it."""
-    value = secret.reveal()
-    if any(c in value for c in "\r\n\0"):
-        raise RuleBroken(t("A password cannot contain a line break or a NUL character."), field=name)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise RuleBroken(t("The password has a character that cannot be sent."), field=name) from None
-    return secret
+def wish_of(account: Account) -> AccountWish:
+    """`account` as it is, for somebody who wants a part of it to be different; stored passwords stay."""
+    own = {row.direction: row for row in account.credentials}
+    logins = {direction: Login(row.username, None, row.method) for direction, row in own.items()}
+    return AccountWish(
+        address=account.address,
+        name=account.name,
+        slug=account.slug or "",
+        kind=account.kind,
+        owner_id=account.owner_id,
+        team=account.team.name if account.team else "",
+        is_primary=account.is_primary,
+        notes=account.notes,
+        sender_name=account.sender_name,
+        sender_address=account.sender_address,
+        reply_to=account.reply_to,
+        sent_copies=account.sent_copies,
+        new_contacts=account.new_contacts,
+        sync_minutes=account.sync_minutes,
+        protocol=account.protocol,
+        login_format=account.login_format,
+        provider_id=account.provider_id,
+        incoming=account.own_server(Direction.INCOMING),
+        outgoing=account.own_server(Direction.OUTGOING),
+        login=logins.get(Direction.INCOMING, Login()),
+        sending=logins.get(Direction.OUTGOING),
+        wanted_folders=account.wanted_folders,
+        is_begun=not account.is_set_up,
+    )
 
 
 def checked(session: Session, wish: AccountWish) -> AccountWish:
@@ -108,9 +108,14 @@ def checked(session: Session, wish: AccountWish) -> AccountWish:
         wish,
         address=address,
         name=check_line(wish.name, name="name") or address[:NAME_LENGTH],
+        slug=check_slug(wish.slug) if wish.slug.strip() else "",
+        team=_team(wish),
+        notes=check_notes(wish.notes),
         sender_name=check_line(wish.sender_name, name="sender_name"),
-        reply_to=check_address(wish.reply_to, name="reply_to") if wish.reply_to.strip() else "",
+        sender_address=_other_address(wish.sender_address, "sender_address"),
+        reply_to=_other_address(wish.reply_to, "reply_to"),
         owner_id=_owner(session, wish),
+        sync_minutes=check_minutes(wish.sync_minutes),
         login=_checked_login(wish.login, username="username", password="password"),  # noqa: S106
         sending=wish.sending and _checked_login(wish.sending, username="sending_username", password="sending_password"),  # noqa: S106
     )
@@ -128,31 +133,54 @@ def _owner(session: Session, wish: AccountWish) -> int | None:
     return person.id
 
 
+def _team(wish: AccountWish) -> str:
+    if wish.kind is not Kind.TEAM:
+        return ""
+    name = check_line(wish.team, name="team")
+    if not name:
+        raise RuleBroken(t("Choose the team, or type the name of a new one."), field="team")
+    return name
+
+
+def _other_address(text: str, name: str) -> str:
+    return check_address(text, name=name) if text.strip() else ""
+
+
 def _checked_login(login: Login, *, username: str, password: str) -> Login:
     name = check_line(login.username, name=username, most=ADDRESS_LENGTH)
-    return Login(name, check_password(login.password, name=password) if login.password else None)
+    secret = check_password(login.password, name=password) if login.password else None
+    return dataclasses.replace(login, username=name, password=secret)
 
 
 def _with_checked_servers(session: Session, wish: AccountWish) -> AccountWish:
     if wish.incoming or wish.outgoing:
-        return _with_own_servers(wish)
-    if wish.provider_id is None:
+        wish = _with_own_servers(wish)
+    elif wish.provider_id is None and not wish.is_begun:
         provider = providers.recognise(session, wish.address)
         if provider is None:
             domain = wish.address.rpartition("@")[2]
             said = t("No provider here has the domain {domain}. Choose one, or enter own servers.", domain=domain)
             raise RuleBroken(said, field="provider_id")
-        return dataclasses.replace(wish, provider_id=provider.id)
-    try:
-        providers.get(session, wish.provider_id)
-    except NotFound as error:
-        raise RuleBroken(t("This provider was deleted. Choose another one."), field="provider_id") from error
+        wish = dataclasses.replace(wish, provider_id=provider.id)
+    if wish.provider_id is not None:
+        _check_provider(session, wish)
     return wish
 
 
+def _check_provider(session: Session, wish: AccountWish) -> None:
+    """Raise RuleBroken unless the provider is there and has a server for receiving, where it has to give one."""
+    assert wish.provider_id is not None
+    try:
+        provider = providers.get(session, wish.provider_id)
+    except NotFound as error:
+        raise RuleBroken(t("This provider was deleted. Choose another one."), field="provider_id") from error
+    if wish.incoming or wish.is_begun or provider.server(Direction.INCOMING, wish.protocol):
+        return
+    said = t("{name} has no server for {protocol} here.", name=provider.name, protocol=wish.protocol.upper())
+    raise RuleBroken(said, field="protocol")
+
+
 def _with_own_servers(wish: AccountWish) -> AccountWish:
-    if wish.provider_id is not None:
-        raise RuleBroken(t("Give a provider or own servers, not both."), field="provider_id")
     if wish.incoming is None:
         raise RuleBroken(t("Enter the server for receiving too."), field="incoming_host")
     return dataclasses.replace(
@@ -163,12 +191,15 @@ def _with_own_servers(wish: AccountWish) -> AccountWish:
 
 
 def _check_user_name(session: Session, wish: AccountWish) -> None:
-    if wish.provider_id is None:
+    if wish.is_begun:
         return
-    provider = providers.get(session, wish.provider_id)
-    if provider.login_format is not LoginFormat.BY_HAND:
+    provider = providers.get(session, wish.provider_id) if wish.provider_id is not None else None
+    says = wish.login_format or (provider.login_format if provider else LoginFormat.ADDRESS)
+    if says is not LoginFormat.BY_HAND:
         return
-    said = t("{name} gives out user names of its own. Type it here.", name=provider.name)
+    said = t("Type the user name.")
+    if provider and wish.login_format is None:
+        said = t("{name} gives out user names of its own. Type it here.", name=provider.name)
     if not wish.login.username:
         raise RuleBroken(said, field="username")
     if wish.sending and not wish.sending.username:

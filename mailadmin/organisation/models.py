@@ -13,3 +13,4 @@ class Organisation(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
+    uses_mail: Mapped[bool] = mapped_column(default=True)  # False: nothing is synced, and workers see no mailboxes

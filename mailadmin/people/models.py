@@ -34,6 +34,16 @@ class Person(Base):
         return self.deactivated_at is None
 
 
+class Team(Base):
+    """People who share an account."""
+
+    __tablename__ = "team"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class SignIn(Base):
     """A session of a person in one browser. Only a hash of its token is kept; ending the row ends the session."""
 

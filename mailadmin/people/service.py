@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,7 @@ from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.organisation import service as organisation
 from mailadmin.people import passwords
-from mailadmin.people.models import Person, SetupLink, SignIn
+from mailadmin.people.models import Person, SetupLink, SignIn, Team
 from mailadmin.permissions import SYSTEM, Actor, PersonRole
 from mailadmin.text import t
 
@@ -38,6 +38,20 @@ def add(session: Session, *, email: str, name: str, role: PersonRole, password: 
         raise RuleBroken(t("Somebody with this address is here already."), field="email") from error
     activity.record(session, actor, f"added {person.name} as {role}")
     return person
+
+
+def teams(session: Session) -> Sequence[Team]:
+    """All teams, by name."""
+    return session.scalars(select(Team).order_by(func.lower(Team.name))).all()
+
+
+def team(session: Session, name: str) -> Team:
+    """The team called `name`, however it is capitalised; a new one if there is none."""
+    found = session.scalars(select(Team).where(func.lower(Team.name) == name.lower())).first()
+    if found is None:
+        found = Team(name=name)
+        session.add(found)
+    return found
 
 
 def checked_email(email: str) -> str:

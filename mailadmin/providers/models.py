@@ -2,30 +2,48 @@
 
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.db import Base, now, words
-from mailadmin.mail.types import Direction, Server, ServerProtocol, TLSMode, TLSVersion, Trust
+from mailadmin.mail.types import (
+    Direction,
+    LoginFormat,
+    Server,
+    ServerProtocol,
+    ServiceType,
+    SignInMethod,
+    TLSMode,
+    TLSVersion,
+    Trust,
+)
 
-
-class LoginFormat(StrEnum):
-    """What a mail server wants as user name."""
-
-    ADDRESS = "address"
-    LOCAL_PART = "local part"
-    BY_HAND = "by hand"
+__all__ = ["LoginFormat", "Provider", "ProviderCertificate", "ProviderDomain", "ProviderServer", "ServerRow"]
 
 
 class Provider(Base):
-    """An organisation that runs mail servers."""
+    """An organisation that runs mail servers.
+
+    One from the built-in catalogue (mail/known_providers.py) has its `catalogue_key`, and in `catalogue_copy` what the
+    catalogue said when it was last followed: where the row still says the same, it follows; what a person changed
+    stays. `files_sent`: its servers file a copy of what is sent by themselves. `most_connections` are the connections
+    that it allows to one account at once, `least_minutes` is the shortest time between two syncs that it likes; None:
+    not known.
+    """
 
     __tablename__ = "provider"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
+    service_type: Mapped[ServiceType] = mapped_column(words(ServiceType), default=ServiceType.OTHER)
+    methods: Mapped[str] = mapped_column(String(60), default=SignInMethod.PASSWORD.value)  # separated by commas
+    files_sent: Mapped[bool] = mapped_column(default=False)
+    most_connections: Mapped[int | None]
+    least_minutes: Mapped[int | None]
+    catalogue_key: Mapped[str | None] = mapped_column(String(40), unique=True)
+    catalogue_copy: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     login_format: Mapped[LoginFormat] = mapped_column(words(LoginFormat), default=LoginFormat.ADDRESS)
     minimum_tls: Mapped[TLSVersion] = mapped_column(words(TLSVersion), default=TLSVersion.TLS_1_2)
     version: Mapped[int] = mapped_column(default=1)
@@ -49,9 +67,18 @@ class Provider(Base):
         """How the certificates of this provider's servers are judged."""
         return Trust(self.minimum_tls or TLSVersion.TLS_1_2, "".join(row.pem for row in self.certificates))
 
-    def server(self, direction: Direction) -> Server | None:
-        """Where mail of this provider comes in or goes out, or None where it has no such server."""
-        found = [row for row in self.servers if row.direction == direction]
+    @property
+    def sign_in_methods(self) -> frozenset[SignInMethod]:
+        """How accounts here may sign in."""
+        return frozenset(SignInMethod(word) for word in (self.methods or "").split(",") if word)
+
+    def server(self, direction: Direction, protocol: ServerProtocol | None = None) -> Server | None:
+        """Where mail of this provider comes in or goes out, or None where it has no such server.
+
+        With `protocol` only a server that speaks it; without, IMAP comes before POP3.
+        """
+        found = [row for row in self.servers if row.direction == direction and protocol in (None, row.protocol)]
+        found.sort(key=lambda row: row.protocol)
         return replace(found[0].server, trust=self.trust) if found else None
 
 
@@ -104,7 +131,7 @@ class ProviderServer(ServerRow, Base):
 
     __tablename__ = "provider_server"
     __table_args__ = (
-        UniqueConstraint("provider_id", "direction"),
+        UniqueConstraint("provider_id", "protocol"),
         CheckConstraint("port between 1 and 65535", name="port"),
     )
 

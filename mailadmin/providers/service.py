@@ -1,26 +1,41 @@
 """Providers: their domains, their servers, and how their people sign in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mailadmin.activity import service as activity
-from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.types import Direction, Server, TLSMode, TLSVersion
+from mailadmin.mail import known_providers
+from mailadmin.mail.known_providers import KnownProvider
+from mailadmin.mail.types import LoginFormat, ServiceType, SignInMethod
 from mailadmin.permissions import Actor
-from mailadmin.providers.models import LoginFormat, Provider, ProviderDomain, ProviderServer, ServerRow
+from mailadmin.providers import domains
+from mailadmin.providers.catalogue import Facts, adopt, can_be_shared, changed_here, facts_of
+from mailadmin.providers.catalogue import find as find_known
+from mailadmin.providers.catalogue import follow as follow_catalogue
+from mailadmin.providers.catalogue import search as search_catalogue
+from mailadmin.providers.domains import MOST as DOMAINS
+from mailadmin.providers.domains import normalised as normalised_domain
+from mailadmin.providers.domains import recognise
+from mailadmin.providers.domains import sort_out as sort_out_domains
+from mailadmin.providers.domains import split as split_domains
+from mailadmin.providers.exchange import Plan, export
+from mailadmin.providers.exchange import apply as apply_import
+from mailadmin.providers.exchange import plan as plan_import
+from mailadmin.providers.exchange_file import LARGEST as LARGEST_FILE
+from mailadmin.providers.models import Provider
+from mailadmin.providers.saving import MOST_MINUTES, NAME_LENGTH, ProviderWish, delete, find, save, wish_of
 from mailadmin.providers.servers import (
     PROTOCOLS,
     TLS_WORDS,
     allowed_tls_modes,
+    direction_of,
     faults,
-    host_of,
     parse_server,
+    put_server,
+    settled_port,
 )
 from mailadmin.providers.servers import checked as checked_server
 from mailadmin.providers.truststore import LARGEST as LARGEST_CERTIFICATES
@@ -31,51 +46,49 @@ from mailadmin.providers.truststore import remove as remove_certificate
 from mailadmin.text import t
 
 __all__ = [
+    "DOMAINS",
     "LARGEST_CERTIFICATES",
+    "LARGEST_FILE",
+    "MOST_MINUTES",
+    "NAME_LENGTH",
     "PROTOCOLS",
     "TLS_WORDS",
+    "Plan",
     "ProviderWish",
     "Validity",
     "add_certificates",
+    "adopt",
     "allowed_tls_modes",
+    "apply_import",
     "as_pem",
+    "can_be_shared",
+    "changed_here",
     "checked_server",
     "days_left",
     "delete",
-    "everyone",
+    "direction_of",
+    "export",
+    "facts_of",
     "faults",
     "find",
-    "get",
+    "find_known",
+    "follow_catalogue",
     "get_certificate",
     "holds_private_key",
     "normalised_domain",
     "parse_server",
+    "plan_import",
+    "put_server",
     "recognise",
     "remove_certificate",
     "save",
+    "search_catalogue",
+    "settled_port",
+    "sort_out_domains",
+    "split_domains",
     "validity",
+    "wish_of",
 ]
-
-Row = TypeVar("Row", bound=ServerRow)
-NAME_LENGTH = 120
-DOMAINS = 1000
-_LOWEST_TLS = "lowest TLS version"
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderWish:
-    """A provider as somebody wants it. `outgoing` None: its accounts only receive.
-
-    `is_same_company` lets the stored passwords of its accounts go to new hosts.
-    """
-
-    name: str
-    domains: tuple[str, ...]
-    incoming: Server
-    outgoing: Server | None = None
-    login_format: LoginFormat = LoginFormat.ADDRESS
-    minimum_tls: TLSVersion = TLSVersion.TLS_1_2
-    is_same_company: bool = False
 
 
 def get(session: Session, provider_id: int) -> Provider:
@@ -86,184 +99,71 @@ def get(session: Session, provider_id: int) -> Provider:
     return provider
 
 
-def find(session: Session, name: str) -> Provider | None:
-    """The provider called `name`, however it is capitalised."""
-    return session.scalars(select(Provider).where(func.lower(Provider.name) == name.strip().lower())).first()
-
-
 def everyone(session: Session) -> Sequence[Provider]:
     """All providers, by name."""
     return session.scalars(select(Provider).order_by(func.lower(Provider.name))).all()
 
 
-def recognise(session: Session, address: str) -> Provider | None:
-    """The provider to whose domains the e-mail address belongs."""
-    try:
-        domain = normalised_domain(address.rpartition("@")[2])
-    except RuleBroken:
-        return None
-    return session.scalars(select(Provider).join(Provider.domains).where(ProviderDomain.domain == domain)).first()
+def known(provider: Provider) -> KnownProvider | None:
+    """The entry of the catalogue that `provider` comes from, where this release has it."""
+    return known_providers.everyone().get(provider.catalogue_key or "")
 
 
-def normalised_domain(text: str) -> str:
-    """The mail domain in `text` as the DNS knows it: lower case, IDNA. Raises RuleBroken at the field `domains`."""
-    typed = text.strip().removeprefix("@")
-    try:
-        domain = host_of(typed)
-        if ":" in domain or domain.rpartition(".")[2].isdigit():
-            raise RuleBroken("")
-    except RuleBroken as broken:
-        said = t("“{domain}” is not a domain. A right one is example.com.", domain=typed[:80])
-        raise RuleBroken(said, field="domains") from broken
-    return domain
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One fact in which a provider is not what the catalogue says; both as plain values, see catalogue.facts_of."""
+
+    fact: str
+    here: object
+    there: object
 
 
-def save(
-    session: Session, *, provider: Provider | None = None, wish: ProviderWish, version: int | None = None, actor: Actor
+def differences(session: Session, provider: Provider) -> list[Difference]:
+    """What `reset` would change. Domains that the catalogue does not have stay, and those that another provider has."""
+    entry = known(provider)
+    if entry is None or not can_be_shared(entry):
+        return []
+    here, there = facts_of(provider), _reset_facts(session, provider, entry)
+    return [Difference(fact, here[fact], there[fact]) for fact in there if here[fact] != there[fact]]
+
+
+def reset(
+    session: Session,
+    provider: Provider,
+    *,
+    version: int | None,
+    is_same_company: bool = False,
+    has_passwords: bool = True,
+    actor: Actor,
 ) -> Provider:
-    """Make `provider`, or a new one, what `wish` says.
+    """Make `provider` what the catalogue says again. Truststore and lowest TLS version stay, the catalogue has none.
 
-    `version` is that of the provider as the administrator saw it. Raises RuleBroken at the field that has to change: at
-    `version` when somebody else was faster, at `is_same_company` when passwords would go to a new host.
+    Raises RuleBroken as `save` does, and where the catalogue does not have it any more.
     """
-    is_new = provider is None
-    if provider is not None:
-        _lock(session, provider, version)
-    incoming = checked_server(wish.incoming, Direction.INCOMING)
-    outgoing = wish.outgoing and checked_server(wish.outgoing, Direction.OUTGOING)
-    name = _checked_name(session, wish.name, provider)
-    domains = _checked_domains(session, wish.domains, provider)
-    if provider is None:
-        provider = Provider()
-    elif not wish.is_same_company and _exposes_passwords(provider, incoming, outgoing):
-        said = "The server changed. Tick this if the stored passwords may be sent there; if not, add a new provider."
-        raise RuleBroken(t(said), field="is_same_company")
-    before = _told(provider)
-    provider.name, provider.login_format, provider.minimum_tls = name, wish.login_format, wish.minimum_tls
-    _take_domains(provider, domains)
-    put_server(provider.servers, ProviderServer, Direction.INCOMING, incoming)
-    put_server(provider.servers, ProviderServer, Direction.OUTGOING, outgoing)
-    after = _told(provider)
-    if before == after:
-        return provider
-    provider.changed_at = now()  # Moves the version too, when only domains or servers changed.
-    session.add(provider)
-    _flush(session, name)
-    _record(session, actor, name, before, after, is_new=is_new)
+    entry = known(provider)
+    if entry is None or not can_be_shared(entry):
+        raise RuleBroken(t("The catalogue does not have this provider any more."))
+    facts = _reset_facts(session, provider, entry)
+    wish = replace(
+        wish_of(provider),
+        name=facts["name"],
+        domains=tuple(facts["domains"]),
+        servers=tuple(parse_server(text) for text in facts["servers"].values()),
+        service_type=ServiceType(facts["service_type"]),
+        login_format=LoginFormat(facts["login_format"]),
+        methods=frozenset(SignInMethod(method) for method in facts["methods"]),
+        **{name: facts[name] for name in ("files_sent", "most_connections", "least_minutes")},
+        is_same_company=is_same_company,
+    )
+    save(session, provider=provider, wish=wish, version=version, has_passwords=has_passwords, actor=actor)
+    provider.catalogue_copy = facts_of(entry)
+    session.flush()
     return provider
 
 
-def delete(session: Session, provider: Provider, *, actor: Actor) -> None:
-    """Delete `provider` with its domains and servers. Raises RuleBroken while accounts use it."""
-    try:
-        with session.begin_nested():
-            session.delete(provider)
-            session.flush()
-    except IntegrityError as error:
-        said = t("Accounts use {name}. Move them to another provider or delete them first.", name=provider.name)
-        raise RuleBroken(said) from error
-    activity.record(session, actor, f"deleted the provider {provider.name}")
-
-
-def _lock(session: Session, provider: Provider, version: int | None) -> None:
-    # Two administrators may save at once: one after the other, and the second one sees the first one's version.
-    current = session.scalar(select(Provider.version).where(Provider.id == provider.id).with_for_update())
-    if current != version:
-        said = t(
-            "Somebody else changed this provider meanwhile. Look at it in another tab; to put your values in place of"
-            " theirs, save again."
-        )
-        raise RuleBroken(said, field="version")
-
-
-def _checked_name(session: Session, text: str, provider: Provider | None) -> str:
-    name = text.strip()
-    if not name:
-        raise RuleBroken(t("Give the provider a name."), field="name")
-    if len(name) > NAME_LENGTH or not name.isprintable():
-        raise RuleBroken(t("A name is one line of at most {n} characters.", n=NAME_LENGTH), field="name")
-    other = find(session, name)
-    if other is not None and other is not provider:
-        raise RuleBroken(t("There is a provider called {name} already.", name=other.name), field="name")
-    return name
-
-
-def _checked_domains(session: Session, typed: Sequence[str], provider: Provider | None) -> list[str]:
-    if len(typed) > DOMAINS:
-        raise RuleBroken(t("A provider has at most {n} domains.", n=f"{DOMAINS:,}"), field="domains")
-    domains = sorted({normalised_domain(text) for text in typed if text.strip()})
-    query = select(ProviderDomain.domain, Provider).join(Provider).where(ProviderDomain.domain.in_(domains))
-    for domain, other in session.execute(query):
-        if other is not provider:
-            raise RuleBroken(t("{domain} belongs to {name} already.", domain=domain, name=other.name), field="domains")
-    return domains
-
-
-def _exposes_passwords(provider: Provider, incoming: Server, outgoing: Server | None) -> bool:
-    """Whether a server has a new host, or is without encryption now and was not before.
-
-    The host for the other direction is a new one too: accounts may have a password of their own for sending.
-    """
-    was_encrypted = all(row.tls_mode is not TLSMode.NONE for row in provider.servers)
-    for direction, server in ((Direction.INCOMING, incoming), (Direction.OUTGOING, outgoing)):
-        if server is None:
-            continue
-        known = provider.server(direction) or provider.server(Direction.INCOMING)
-        if known is None or known.host != server.host or (was_encrypted and server.tls_mode is TLSMode.NONE):
-            return True
-    return False
-
-
-def _take_domains(provider: Provider, domains: Sequence[str]) -> None:
-    kept = {row.domain: row for row in provider.domains}
-    provider.domains[:] = [kept.get(domain) or ProviderDomain(domain=domain) for domain in domains]
-
-
-def put_server(rows: list[Row], kind: type[Row], direction: Direction, server: Server | None) -> None:
-    """Make `server` the one of `rows` for `direction`, in a row of `kind`; None takes it away."""
-    row = next((row for row in rows if row.direction is direction), None)
-    if server is None:
-        if row is not None:
-            rows.remove(row)
-        return
-    if row is None:
-        row = kind()
-        row.direction = direction
-        rows.append(row)
-    row.protocol, row.host, row.port, row.tls_mode = server.protocol, server.host, server.port, server.tls_mode
-
-
-def _told(provider: Provider) -> dict[str, object]:
-    """What the audit trail tells apart, by the words in which it is told; servers without how they are trusted."""
-    servers = {row.direction: row.server for row in provider.servers}
-    return {
-        "name": provider.name,
-        "domains": sorted(row.domain for row in provider.domains),
-        "receiving server": servers.get(Direction.INCOMING),
-        "sending server": servers.get(Direction.OUTGOING),
-        "login format": provider.login_format,
-        _LOWEST_TLS: provider.trust.minimum,
-    }
-
-
-def _record(
-    session: Session, actor: Actor, name: str, before: dict[str, object], after: dict[str, object], *, is_new: bool
-) -> None:
-    was, is_now = str(before[_LOWEST_TLS]), str(after[_LOWEST_TLS])
-    changed = [what for what in after if after[what] != before[what]]
-    detail = ", ".join(f"{what}: {was} to {is_now}" if what == _LOWEST_TLS else what for what in changed)
-    if is_new:
-        activity.record(session, actor, f"added the provider {name}")
-    else:
-        activity.record(session, actor, f"changed the provider {name}", detail=detail)
-    if is_now < min(was, TLSVersion.TLS_1_2):  # Old versions can be read by others: whoever looks for it finds it.
-        activity.record(session, actor, f"lowered the lowest TLS version of the provider {name} from {was} to {is_now}")
-
-
-def _flush(session: Session, name: str) -> None:
-    try:
-        with session.begin_nested():
-            session.flush()
-    except IntegrityError as error:  # Somebody else was a moment faster; the unique columns have the last word.
-        said = "Somebody else saved a provider called {name}, or with one of these domains, a moment ago."
-        raise RuleBroken(t(said, name=name), field="name") from error
+def _reset_facts(session: Session, provider: Provider, entry: KnownProvider) -> Facts:
+    facts, here = facts_of(entry), {row.domain for row in provider.domains}
+    taken = domains.owners(session, facts["domains"], beside=provider)
+    other = find(session, facts["name"])
+    name = provider.name if other is not None and other is not provider else facts["name"]
+    return {**facts, "name": name, "domains": sorted(here | (set(facts["domains"]) - taken.keys()))}

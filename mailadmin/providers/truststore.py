@@ -60,13 +60,22 @@ def as_pem(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
-def add(session: Session, provider: Provider, *, pem: str, actor: Actor) -> list[ProviderCertificate]:
+def add(
+    session: Session,
+    provider: Provider,
+    *,
+    pem: str,
+    is_vouched_for: bool = False,
+    has_passwords: bool = True,
+    actor: Actor,
+) -> list[ProviderCertificate]:
     """Trust the certificates in `pem`, an authority's or a server's own, for the servers of `provider`.
 
     Returns the new ones; those that are there already are left alone. One that has expired is taken, `validity` tells.
-    Raises RuleBroken at the field `pem` for what is no certificate, holds a private key or is too much.
+    Raises RuleBroken at the field `pem` for what is no certificate, holds a private key or is too much, and at
+    `is_vouched_for` where stored passwords (`has_passwords`) may go to servers that nobody has vouched for.
     """
-    told = _read(pem)
+    told = read(pem)
     provider = _locked(session, provider)
     known = {row.sha256 for row in provider.certificates}
     fresh = {one["sha256"]: _row(one, text, actor) for one, text in told if one["sha256"] not in known}
@@ -76,6 +85,9 @@ def add(session: Session, provider: Provider, *, pem: str, actor: Actor) -> list
         raise RuleBroken(t("A provider has at most {n} trusted certificates.", n=MOST), field=_FIELD)
     added = list(fresh.values())
     _check_loading(added)
+    if has_passwords and not is_vouched_for:
+        said = "Servers with this certificate will be sent the stored passwords. Tick this if that is right."
+        raise RuleBroken(t(said), field="is_vouched_for")
     provider.certificates.extend(added)
     provider.changed_at = now()
     try:
@@ -107,7 +119,8 @@ def remove(session: Session, provider: Provider, certificate_id: int, *, actor: 
     return row
 
 
-def _read(pem: str) -> Sequence[tuple[certificates.Certificate, str]]:
+def read(pem: str) -> Sequence[tuple[certificates.Certificate, str]]:
+    """The certificates in `pem`, each with its own text. Raises RuleBroken at the field `pem`."""
     if not pem.strip():
         raise RuleBroken(t("Choose a file, or paste a certificate."), field=_FIELD)
     if len(pem.encode("utf-8", "replace")) > LARGEST:
@@ -125,6 +138,19 @@ def _read(pem: str) -> Sequence[tuple[certificates.Certificate, str]]:
     if len(found) != pem.count(_BEGIN):
         raise RuleBroken(damaged, field=_FIELD)
     return found
+
+
+def put(provider: Provider, told: Sequence[tuple[certificates.Certificate, str]], *, actor: Actor) -> None:
+    """Make the certificates that were `told` the ones of `provider`. Raises RuleBroken as `add`, but guards nothing."""
+    kept = {row.sha256: row for row in provider.certificates}
+    fresh = {one["sha256"]: _row(one, text, actor) for one, text in told if one["sha256"] not in kept}
+    wanted = {one["sha256"]: kept.get(one["sha256"]) or fresh[one["sha256"]] for one, _ in told}
+    if len(wanted) > MOST:
+        raise RuleBroken(t("A provider has at most {n} trusted certificates.", n=MOST), field=_FIELD)
+    _check_loading(list(fresh.values()))
+    if wanted.keys() != kept.keys():
+        provider.certificates[:] = list(wanted.values())
+        provider.changed_at = now()
 
 
 def _locked(session: Session, provider: Provider) -> Provider:

@@ -34,7 +34,7 @@ class Folder(Base):
     `next_uidvalidity`. `first_uid` is the first UID wanted by the window "from now on". `uidnext`, `modseq` and
     `messages` are the server's words at the end of the last pass: when they have not changed since a complete one, for
     the same `window`, there is nothing to do. `run_done` of `run_total` is the progress of the run that goes on.
-    `listed_at` is when the server last named the folder.
+    `listed_at` is when the server last named the folder. `is_wished`: a person wants it, and the next run creates it.
     """
 
     __tablename__ = "folder"
@@ -50,6 +50,7 @@ class Folder(Base):
     locked: Mapped[str] = mapped_column(String(200), default="")  # why it cannot be synced, or empty
     is_active: Mapped[bool] = mapped_column(default=False)
     is_gone: Mapped[bool] = mapped_column(default=False)  # not on the server any more
+    is_wished: Mapped[bool] = mapped_column(default=False)
     listed_at: Mapped[datetime] = mapped_column(default=now)
 
     generation: Mapped[int] = mapped_column(default=0)
@@ -100,6 +101,21 @@ class Message(Base):
     is_draft: Mapped[bool] = mapped_column(default=False)
     flags: Mapped[str] = mapped_column(Text, default="")  # all of them, sorted, separated by spaces
     unreadable: Mapped[str] = mapped_column(String(500), default="")
+
+
+class PopMessage(Base):
+    """The UID that we gave to a message of a POP3 server, which itself only has a name for it (RFC 1939, UIDL)."""
+
+    __tablename__ = "pop_message"
+    __table_args__ = (
+        UniqueConstraint("folder_id", "uidl"),
+        UniqueConstraint("folder_id", "uid"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id", ondelete="CASCADE"))
+    uidl: Mapped[str] = mapped_column(String(70))  # at most 70 characters, none of them beyond ASCII
+    uid: Mapped[int] = mapped_column(BigInteger)
 
 
 class RunOutcome(StrEnum):

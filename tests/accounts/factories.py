@@ -22,6 +22,11 @@ def imap(host: str = "imap.example.net", port: int = 993, tls_mode: TLSMode = TL
     return Server(ServerProtocol.IMAP, host, port, tls_mode)
 
 
+def pop3(host: str = "pop.example.net", port: int = 995, tls_mode: TLSMode = TLSMode.IMPLICIT) -> Server:
+    """A server for receiving that has one folder."""
+    return Server(ServerProtocol.POP3, host, port, tls_mode)
+
+
 def smtp(host: str = "smtp.example.net", port: int = 465, tls_mode: TLSMode = TLSMode.IMPLICIT) -> Server:
     """A server for sending."""
     return Server(ServerProtocol.SMTP, host, port, tls_mode)
@@ -29,7 +34,8 @@ def smtp(host: str = "smtp.example.net", port: int = 465, tls_mode: TLSMode = TL
 
 def a_provider_wish(**wanted: Any) -> ProviderWish:
     """Harbour Mail, for addresses at example.net."""
-    usual = {"name": "Harbour Mail", "domains": ("example.net",), "incoming": imap(), "outgoing": smtp()}
+    servers = (wanted.pop("incoming", imap()), wanted.pop("pop3", None), wanted.pop("outgoing", smtp()))
+    usual = {"name": "Harbour Mail", "domains": ("example.net",), "servers": tuple(s for s in servers if s)}
     return ProviderWish(**{**usual, **wanted})
 
 

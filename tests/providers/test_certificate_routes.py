@@ -12,7 +12,7 @@ from mailadmin.permissions import SYSTEM
 from mailadmin.providers import service
 from mailadmin.providers.models import Provider, ProviderCertificate
 from tests import factories
-from tests.accounts.factories import a_provider
+from tests.accounts.factories import a_provider, an_account
 from tests.pages import Browser, Page
 from tests.providers.test_routes import FILLED
 from tests.servers.certificates import Authority
@@ -37,7 +37,7 @@ def trusted(provider: Provider) -> list[ProviderCertificate]:
 def trust(provider: Provider, pem: str) -> int:
     with db.transaction() as session:
         found = service.get(session, provider.id)
-        return service.add_certificates(session, found, pem=pem, actor=SYSTEM)[0].id
+        return service.add_certificates(session, found, pem=pem, has_passwords=False, actor=SYSTEM)[0].id
 
 
 def renewed(page: Page) -> str | None:
@@ -98,13 +98,26 @@ def test_refusal_stands_at_its_field_and_what_was_pasted_stays(ada_at: Browser, 
 
 def test_whole_page_shows_the_provider_beside_a_refusal(ada_at: Browser, path: str) -> None:
     page = ada_at.post(path, {"pem": "no certificate"})
-    assert (page.value("name"), page.value("domains")) == ("Harbour Mail", "example.net")
+    assert page.value("name") == "Harbour Mail"
+    assert page.one("input", type="hidden", name="domains").get("value") == "example.net"
 
 
 def test_wrong_file_is_told_at_the_file(ada_at: Browser, path: str) -> None:
     page = ada_at.post(path, {"file": (BytesIO(b"\x30\x00\xff"), "x.p12"), "pem": ""})
     assert page.error("file").startswith("There is no certificate in this.")
     assert page.error("pem") == ""
+
+
+def test_stored_passwords_have_to_be_vouched_for(ada_at: Browser, provider: Provider, path: str, pem: str) -> None:
+    assert not ada_at.get(f"/providers/{provider.id}").all("input", name="is_vouched_for")
+    with db.transaction() as session:
+        an_account(session, address="wim@example.net", provider_id=provider.id)
+    assert len(ada_at.get(f"/providers/{provider.id}").all("input", name="is_vouched_for")) == 1
+    page = ada_at.post(path, {"pem": pem})
+    assert "will be sent the stored passwords" in page.error("is_vouched_for")
+    assert trusted(provider) == []
+    assert ada_at.post(path, {"pem": pem, "is_vouched_for": "y"}).status == 303
+    assert len(trusted(provider)) == 1
 
 
 def test_private_key_never_comes_back(ada_at: Browser, provider: Provider, path: str, authority: Authority) -> None:

@@ -61,7 +61,9 @@ def trust(account: Account, *files: Path) -> list[int]:
     with db.transaction() as session:
         provider = service.get(session, account.provider_id)
         pem = "".join(file.read_text() for file in files)
-        return [row.id for row in service.add_certificates(session, provider, pem=pem, actor=SYSTEM)]
+        return [
+            row.id for row in service.add_certificates(session, provider, pem=pem, has_passwords=False, actor=SYSTEM)
+        ]
 
 
 def rule(check: Check) -> str:
@@ -152,4 +154,4 @@ def set_minimum(account: Account, minimum: TLSVersion) -> None:
         wish = a_provider_wish(
             domains=("example.org",), incoming=imap("localhost", port), outgoing=None, minimum_tls=minimum
         )
-        service.save(session, provider=provider, wish=wish, version=provider.version, actor=SYSTEM)
+        service.save(session, provider=provider, wish=wish, version=provider.version, has_passwords=False, actor=SYSTEM)

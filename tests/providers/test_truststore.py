@@ -28,7 +28,7 @@ def provider(session: Session) -> Provider:
 
 
 def add(session: Session, provider: Provider, pem: str) -> list[ProviderCertificate]:
-    return service.add_certificates(session, provider, pem=pem, actor=ADA)
+    return service.add_certificates(session, provider, pem=pem, has_passwords=False, actor=ADA)
 
 
 def refusal(session: Session, provider: Provider, pem: str) -> str:

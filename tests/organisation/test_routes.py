@@ -1,0 +1,127 @@
+"""The page with the settings of the company, the switch for its mail, and where others see that it is off."""
+
+import pytest
+from sqlalchemy import select
+
+from mailadmin import db
+from mailadmin.access.service import get_visible, visible_accounts
+from mailadmin.activity.models import Activity
+from mailadmin.errors import NotFound
+from mailadmin.organisation import service
+from mailadmin.people.models import Person
+from mailadmin.permissions import SYSTEM, PersonRole
+from tests.conftest import both_databases
+from tests.console.factories import a_healthy, a_runner
+from tests.pages import Browser, Page
+
+ON = {"name": "Example Ltd", "uses_mail": "y"}
+OFF = {"name": "Example Ltd"}
+BANNER = "No account is synced, and workers see no mailboxes."
+
+
+def uses_mail() -> bool:
+    with db.reading() as session:
+        return service.uses_mail(session)
+
+
+def switch(*, on: bool) -> None:
+    with db.transaction() as session:
+        service.change(session, name="Example Ltd", uses_mail=on, actor=SYSTEM)
+
+
+def an_account() -> int:
+    with db.transaction() as session:
+        a_runner(session)
+        return a_healthy(session, "a@example.net").id
+
+
+def notices(page: Page) -> list[str]:
+    return [page.words(e) for e in page.all("div", class_="notice")]
+
+
+@both_databases
+def test_the_switch_is_changed_on_its_page_and_recorded(ada_at: Browser) -> None:
+    page = ada_at.get("/settings")
+    assert page.one("input", id="uses_mail").get("checked") is not None
+    assert page.one("input", id="uses_mail").get("role") == "switch"
+    assert "Nothing is lost" in page.words()
+    page = ada_at.post("/settings", OFF, follow=True)
+    assert "Integrated e-mail is off." in page.words()
+    assert page.one("input", id="uses_mail").get("checked") is None
+    assert not uses_mail()
+    assert "Integrated e-mail is on." in ada_at.post("/settings", ON, follow=True).words()
+    assert uses_mail()
+    assert "The settings are saved." in ada_at.post("/settings", ON, follow=True).words()
+    with db.reading() as session:
+        told = [(entry.person_name, entry.what) for entry in session.scalars(select(Activity).order_by(Activity.id))]
+    assert [what for who, what in told if who == "Ada Lindqvist" and "e-mail" in what] == [
+        "switched integrated e-mail off",
+        "switched integrated e-mail on",
+    ]
+
+
+def test_the_name_stands_above_the_navigation(ada_at: Browser) -> None:
+    page = ada_at.post("/settings", {**ON, "name": "  Harbour   Ltd "}, follow=True)
+    assert "Harbour Ltd" in page.words(page.one("nav", id="nav"))
+    assert page.one("a", href="/settings", aria_current="page") is not None
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "The name is missing."), (" ", "1 to 120"), ("a" * 121, "120")])
+def test_a_name_that_cannot_be_is_refused_and_nothing_is_switched(ada_at: Browser, name: str, said: str) -> None:
+    page = ada_at.post("/settings", {"name": name}, htmx=True)
+    assert page.status == 422
+    assert said in page.error("name")
+    assert uses_mail()
+
+
+def become_worker(person: Person) -> None:
+    """Workers cannot sign in so far, but somebody who is signed in can become one."""
+    with db.transaction() as session:
+        session.get_one(Person, person.id).role = PersonRole.WORKER
+
+
+def test_the_page_is_for_administrators(ada_at: Browser, ada: Person) -> None:
+    become_worker(ada)
+    assert ada_at.get("/settings").status == ada_at.post("/settings", OFF).status == 403
+    assert uses_mail()
+
+
+def test_overview_and_list_say_that_mail_is_off_and_nothing_turns_red(ada_at: Browser) -> None:
+    account_id = an_account()
+    for path in ("/", "/accounts"):
+        assert not any(BANNER in said for said in notices(ada_at.get(path)))
+    switch(on=False)
+    for path in ("/", "/accounts"):
+        assert any(BANNER in said for said in notices(ada_at.get(path))), path
+    assert "None of them needs attention" in ada_at.get("/").words()
+    page = ada_at.get(f"/accounts/{account_id}/sync", htmx=True)
+    assert "when integrated e-mail is on again" in page.words()
+
+
+def test_a_sync_on_a_click_is_refused_with_the_reason_and_a_test_is_not(ada_at: Browser) -> None:
+    account_id = an_account()
+    switch(on=False)
+    said = "Integrated e-mail is switched off for the whole company."
+    assert said in ada_at.post(f"/accounts/{account_id}/sync", htmx=True).words()
+    for deed in ("sync", "test", "pause", "resume"):
+        page = ada_at.post("/accounts/bulk", {"do": deed, "account": [account_id]}, follow=True)
+        assert (said in page.words()) is (deed == "sync"), deed
+    for path in ("connection", "pause", "resume"):
+        assert ada_at.post(f"/accounts/{account_id}/{path}").status == 303, path
+
+
+def test_workers_are_told_and_administrators_go_on_reading(ada_at: Browser, ada: Person, wim: Person) -> None:
+    account_id = an_account()
+    switch(on=False)
+    with db.reading() as session:
+        assert get_visible(session, ada, account_id).id == account_id
+        assert session.scalars(visible_accounts(wim)).unique().all() == []
+        with pytest.raises(NotFound, match="does not use integrated e-mail at the moment"):
+            get_visible(session, wim, account_id)
+    assert ada_at.get(f"/mailbox/{account_id}").status == 200
+    become_worker(ada)
+    page = ada_at.get(f"/mailbox/{account_id}")
+    assert page.status == 404
+    assert "Your company does not use integrated e-mail at the moment. No mail is lost." in page.words()
+    switch(on=True)
+    assert "There is no such mailbox" in ada_at.get(f"/mailbox/{account_id}").words()
