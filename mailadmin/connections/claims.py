@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account
 from mailadmin.connections import endings
+from mailadmin.connections.copies import filing_of
 from mailadmin.connections.message import Parcel
 from mailadmin.connections.models import Check
-from mailadmin.connections.probe import Task
+from mailadmin.connections.probe import Broken, Task
 from mailadmin.connections.result import Result
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
@@ -87,16 +89,45 @@ def _task(session: Session, check: Check, moment: datetime) -> Task:
     check.account_version = account.version
     if account.deleting_at is not None:  # Its password goes nowhere any more.
         raise RuleBroken(t("The account was deleted before its test began."))
-    legs = accounts.legs(session, account)
+    legs, broken = _legs(session, account)
     if check.user_name:
+        if Direction.INCOMING not in legs:
+            raise RuleBroken(broken[Direction.INCOMING].sentence)
         legs = {
             d: accounts.Leg(leg.server, Password(check.user_name, leg.how.password))
             for d, leg in legs.items()
             if d is Direction.INCOMING or leg.how == legs[Direction.INCOMING].how
         }
     endings.note_targets(check, legs)
-    parcel = Parcel(account.address, check.message_to, check.awaits) if check.message_to else None
-    return Task(legs, check.id, moment, parcel=parcel)
+    for direction, each in broken.items():
+        check.servers = {**check.servers, direction.value: str(each.server)}
+    parcel = None
+    if check.message_to:
+        parcel = Parcel(account.address, check.message_to, check.awaits, filing_of(account))
+    return Task(legs, check.id, moment, parcel=parcel, broken=broken)
+
+
+def _legs(session: Session, account: Account) -> tuple[dict[Direction, accounts.Leg], dict[Direction, Broken]]:
+    """What of `account` can be tested, and what cannot sign in, such as a password for sending that is missing.
+
+    Raises RuleBroken if nothing can be tested, or if there is no server for receiving.
+    """
+    legs: dict[Direction, accounts.Leg] = {}
+    broken: dict[Direction, Broken] = {}
+    first = None
+    for direction in Direction:
+        server = accounts.server_of(account, direction)
+        try:
+            leg = accounts.leg(session, account, direction)
+        except RuleBroken as error:
+            if server is None:
+                raise
+            broken[direction], first = Broken(server, error.message), first or error
+        else:
+            legs.update({direction: leg} if leg else {})
+    if first and not legs:
+        raise first
+    return legs, broken
 
 
 def note_stages(session: Session, result: Result) -> None:

@@ -6,11 +6,9 @@ from typing import Any
 from mailadmin.mail import catalogue
 from mailadmin.mail.catalogue import Rule
 from mailadmin.mail.errors import MailError
+from mailadmin.mail.tls import STARTTLS_PORTS, TLS_PORTS
 from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName
 from mailadmin.text import t
-
-_TLS_PORTS = {ServerProtocol.IMAP: 993, ServerProtocol.SMTP: 465}
-_STARTTLS_PORTS = {ServerProtocol.IMAP: 143, ServerProtocol.SMTP: 587}
 
 
 def diagnose(
@@ -69,13 +67,13 @@ def _words(
     user = user_name or address
     return {
         "host": server.host if server else t("the server"),
-        "port": server.port if server else _TLS_PORTS[protocol],
+        "port": server.port if server else TLS_PORTS[protocol],
         "protocol": protocol.upper(),
         "direction": t("receiving") if direction is Direction.INCOMING else t("sending"),
         "user": user,
         "other_user": user.partition("@")[0] if "@" in user else address or t("the whole address"),
         "address": address,
-        "tls_port": _TLS_PORTS[protocol],
-        "starttls_port": _STARTTLS_PORTS[protocol],
+        "tls_port": TLS_PORTS[protocol],
+        "starttls_port": STARTTLS_PORTS[protocol],
         "said": error.message,
     }

@@ -9,13 +9,17 @@ from sqlalchemy.orm import Session
 from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.drafts import Legs
-from mailadmin.accounts.models import Account
+from mailadmin.accounts.models import Account, Draft
 from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.result import Failure, Result
 from mailadmin.db import now
-from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction
+from mailadmin.errors import NotFound, RuleBroken
+from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.types import Direction, StageName
+from mailadmin.people.models import Person
+from mailadmin.permissions import Actor, Permission, allows
+from mailadmin.text import t
 
 KEPT = 20  # tests of an account
 DRAFTS_KEPT = timedelta(hours=1)
@@ -47,27 +51,74 @@ def finish(session: Session, result: Result) -> None:
 
 
 def close(session: Session, check: Check, result: Result) -> None:
-    """End `check`, which nobody else can touch meanwhile, as `result` says."""
+    """End `check`, which nobody else can touch meanwhile, as `result` says.
+
+    One of what was not saved yet, asked for by somebody who wants it saved if it works, is saved now.
+    """
     account = None
     if check.account_id is not None:
         account = session.get(Account, check.account_id, with_for_update={"of": Account}, populate_existing=True)
         if account is None:
             return
     told = summary(result, address=check.address or (account.address if account else ""))
-    check.finished_at, check.seconds = now(), result.seconds
+    check.finished_at, check.seconds = now(), result.seconds  # First: an account that is tested has no second open one.
+    if check.draft is not None:
+        account, told = _close_draft(session, check, check.draft, result, told)
     check.outcome = CheckOutcome(told["outcome"])
     check.category = Category(told["category"]) if told["category"] else None
     check.stages, check.diagnosis = told["stages"], told["diagnosis"]
     check.folders = told["folders"] if account is not None else []  # Nobody chooses among those of a draft.
-    if check.draft is not None:
-        draft, check.draft = check.draft, None
-        session.flush()
-        drafts.forget(session, draft)
     if account is not None and _says_health(check, account, result):
         _record_health(session, account, result)
     session.flush()
     if account is not None:
         _forget_old(session, account.id)
+
+
+def _close_draft(
+    session: Session, check: Check, draft: Draft, result: Result, told: dict[str, Any]
+) -> tuple[Account | None, dict[str, Any]]:
+    """Forget `draft`, and make the change that it was for if the test has passed: then the test is the account's own.
+
+    The answer is that account, and what to tell; a change that cannot be made any more is the failure of the test.
+    """
+    account = None
+    if told["outcome"] == CheckOutcome.PASSED:
+        try:
+            account = _changed(session, drafts.change_of(session, draft), drafts.legs_of(session, draft))
+        except (RuleBroken, NotFound) as broken:
+            said = t("The test passed, but nothing was saved: {why}", why=broken.message)
+            result.failures[Direction.INCOMING] = Failure(MailError(Category.CONFIG, said))
+            told = summary(result, address=check.address)
+    if account is not None:
+        check.account_id, check.account_version = account.id, account.version
+    check.draft = None
+    session.flush()
+    drafts.forget(session, draft)
+    return account, told
+
+
+def _changed(session: Session, change: drafts.Change | None, tested: Legs) -> Account | None:
+    """The account after `change`, which makes it sign in as was `tested`.
+
+    Raises RuleBroken, NotFound; then it is as it was.
+    """
+    if change is None:
+        return None
+    with session.begin_nested():
+        _check_actor(session, change.actor)
+        account = accounts.get(session, change.account_id)
+        accounts.change(session, account, wish=change.wish, version=change.version, actor=change.actor)
+        if accounts.legs(session, account) != tested:  # A password that was typed for other servers goes to none.
+            raise RuleBroken(t("The provider has other servers than those that were tested. Save again."))
+    return account
+
+
+def _check_actor(session: Session, actor: Actor) -> None:
+    """Raise RuleBroken if `actor` is a person who may not change accounts any more."""
+    person = session.get(Person, actor.person_id, populate_existing=True) if actor.person_id else None
+    if person and not (person.is_active and allows(person.role, Permission.MANAGE_ACCOUNTS)):
+        raise RuleBroken(t("{name} may not change accounts any more.", name=person.name))
 
 
 def _says_health(check: Check, account: Account, result: Result) -> bool:
@@ -129,7 +180,9 @@ def summary(result: Result, *, address: str) -> dict[str, Any]:
 
 
 def _diagnosis(result: Result, direction: Direction, failure: Failure, address: str) -> dict[str, Any]:
-    leg = result.task.legs.get(direction)
+    # The copy of a message belongs to sending, and it is the server for receiving that takes it.
+    asked = Direction.INCOMING if failure.stage is StageName.COPY else direction
+    leg = result.task.legs.get(asked)
     told = diagnose(
         failure.error,
         direction=direction,

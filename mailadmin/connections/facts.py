@@ -27,6 +27,13 @@ _GOOD_FOR = {
         "COMPRESS": "saves network traffic",
         "OBJECTID": "recognises moved messages",
     },
+    ServerProtocol.POP3: {
+        "UIDL": "tells messages apart",
+        "TOP": "shows headers alone",
+        "PIPELINING": "saves round trips",
+        "RESP-CODES": "says why it refuses",
+        "UTF8": "takes international names",
+    },
     ServerProtocol.SMTP: {
         "SIZE": "tells size limits",
         "8BITMIME": "takes accented text",
@@ -123,10 +130,10 @@ def encryption(facts: dict[str, Any], detail: str) -> tuple[str, str]:
     return "ok", t("{version}, certificate valid until {ends}", **said)
 
 
-def listing(facts: dict[str, Any], folders: list[dict[str, Any]]) -> tuple[str, str]:
+def listing(facts: dict[str, Any], folders: list[dict[str, Any]], *, has_folders: bool = True) -> tuple[str, str]:
     """The tone and the sentence for the folders of a mailbox, and how full it is."""
     number, messages = counts(facts, folders)
-    words = [t("1 folder") if number == 1 else t("{n} folders", n=f"{number:,}")]
+    words = [t("1 folder") if number == 1 else t("{n} folders", n=f"{number:,}")] if has_folders else []
     words.append(t("1 message") if messages == 1 else t("{n} messages", n=f"{messages:,}"))
     quota = facts.get("quota") or {}
     share = quota["used"] / quota["limit"] if quota.get("limit") else 0.0

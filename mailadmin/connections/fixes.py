@@ -7,18 +7,18 @@ from dataclasses import replace
 from mailadmin.accounts.service import Leg
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap import open_imap
+from mailadmin.mail.incoming import open_incoming
 from mailadmin.mail.smtp import open_smtp
+from mailadmin.mail.tls import STARTTLS_PORTS, TLS_PORTS
 from mailadmin.mail.types import Direction, Rules, Server, ServerProtocol, TLSMode
 
 Fix = dict[str, str]
 
-_USUAL = {
-    ServerProtocol.IMAP: ((993, TLSMode.IMPLICIT), (143, TLSMode.STARTTLS)),
-    ServerProtocol.SMTP: ((465, TLSMode.IMPLICIT), (587, TLSMode.STARTTLS)),
-}
 _WRONG_DOOR = {Category.REFUSED, Category.TIMEOUT, Category.NETWORK, Category.PROTOCOL, Category.UNSUPPORTED}
-_WRONG_DOOR_CODES = {"tls-port-is-plain", "tls-port-is-encrypted", "tls-closed", "tls-promise-broken"}
+_WRONG_DOOR_CODES = {
+    *("tls-port-is-plain", "tls-port-is-encrypted", "tls-closed", "tls-promise-broken"),
+    *("greet_pop_on_imap", "greet_imap_on_pop"),  # the server for the other protocol, mostly on the same machine
+}
 _ONE_TRY = 3.0  # seconds
 _NAMES = 4
 _BUDGET = 1_000_000  # bytes of a greeting and what is offered
@@ -48,7 +48,7 @@ def _candidates(server: Server, error: MailError) -> Iterator[tuple[str, Server]
 
 def _doors(server: Server) -> Iterator[tuple[str, Server]]:
     """The other usual ports of this protocol, and the other TLS mode at an unusual port."""
-    usual = list(_USUAL[server.protocol])
+    usual = [(TLS_PORTS[server.protocol], TLSMode.IMPLICIT), (STARTTLS_PORTS[server.protocol], TLSMode.STARTTLS)]
     if server.port not in [port for port, _ in usual]:
         usual += [(server.port, mode) for mode in (TLSMode.IMPLICIT, TLSMode.STARTTLS)]
     for port, mode in usual:
@@ -58,7 +58,7 @@ def _doors(server: Server) -> Iterator[tuple[str, Server]]:
 
 def _open(server: Server, rules: Rules, deadline: Deadline) -> None:
     """Connect, encrypt and be greeted. Raises MailError."""
-    if server.protocol is ServerProtocol.IMAP:
-        open_imap(server, rules, deadline, budget=_BUDGET).close()
-    else:
+    if server.protocol is ServerProtocol.SMTP:
         open_smtp(server, rules, deadline).close()
+    else:
+        open_incoming(server, rules, deadline, budget=_BUDGET).close()

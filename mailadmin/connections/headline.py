@@ -17,6 +17,8 @@ def title(check: Check) -> str:
     at = _failed_at(check)
     if at is StageName.ARRIVAL:
         return t("The test message did not arrive")
+    if at is StageName.COPY:
+        return t("The copy could not be put into Sent")
     if check.category is Category.TIMEOUT:
         return t("The server did not answer in time")
     if check.category is Category.POLICY and at in (None, StageName.DNS, StageName.TCP):
@@ -74,6 +76,10 @@ def lede(check: Check, failed: set[Direction], working: set[Direction]) -> str:
         return t(
             "{name} is not accepted as the user name either. The account itself is unchanged.", name=check.user_name
         )
+    if _failed_at(check) is StageName.COPY:
+        return t("The message was sent. Only its copy is missing.")
+    if _failed_at(check) is StageName.ARRIVAL:
+        return t("The message was sent. Only its arrival is missing.")
     if check.account is None:
         kept = t("Nothing was saved.")
     elif not check.account.is_set_up:

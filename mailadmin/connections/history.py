@@ -14,7 +14,6 @@ from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName
 from mailadmin.providers.servers import TLS_WORDS
 from mailadmin.text import t
 
-_PROTOCOLS = {Direction.INCOMING: ServerProtocol.IMAP, Direction.OUTGOING: ServerProtocol.SMTP}
 _A_LOT = 0.2  # of the messages
 
 
@@ -125,7 +124,9 @@ def _connection(check: Check, before: Check, direction: Direction, side: str) ->
 
 def _told(check: Check, direction: Direction) -> set[str]:
     capabilities = _facts(check, direction, StageName.SIGN_IN).get("capabilities")
-    return {ability.name for ability in facts.abilities(_PROTOCOLS[direction], capabilities) if ability.is_there}
+    usual = ServerProtocol.IMAP if direction is Direction.INCOMING else ServerProtocol.SMTP
+    protocol = (check.servers or {}).get(direction, usual).partition(":")[0]
+    return {ability.name for ability in facts.abilities(ServerProtocol(protocol), capabilities) if ability.is_there}
 
 
 def _folders(check: Check) -> tuple[int, int] | None:

@@ -1,11 +1,13 @@
 """The test message: one fixed text to one address, and the wait for its arrival."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
+from mailadmin.connections.collecting import Collector
+from mailadmin.connections.copies import Filing
 from mailadmin.db import now
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
@@ -21,11 +23,13 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A test message to send, and whether its arrival in the account's own mailbox is waited for."""
+    """A test message to send, whether its arrival in the account's own mailbox is waited for, and what becomes of a
+    copy."""
 
     sender: str
     recipient: str
     awaits: bool = False
+    filing: Filing = field(default_factory=Filing)
 
 
 def written(parcel: Parcel) -> EmailMessage:
@@ -41,8 +45,8 @@ def written(parcel: Parcel) -> EmailMessage:
     return message
 
 
-def send(smtp: Smtp, parcel: Parcel, report: Report) -> str:
-    """Send the message and report the stage; the answer is its Message-ID. Raises MailError."""
+def send(smtp: Smtp, parcel: Parcel, report: Report) -> EmailMessage:
+    """Send the message, report the stage, and answer what was sent. Raises MailError."""
     with Stages(Direction.OUTGOING, report).stage(StageName.MESSAGE) as passing:
         try:
             message = written(parcel)
@@ -50,13 +54,16 @@ def send(smtp: Smtp, parcel: Parcel, report: Report) -> str:
             raise MailError(Category.CONFIG, t("This address cannot stand in a message.")) from error
         smtp.send(message, parcel.sender, parcel.recipient)
         passing.facts = {"recipient": parcel.recipient}
-    return str(message["Message-ID"])
+    return message
 
 
-def await_arrival(imap: Imap, message_id: str, seconds: float, report: Report) -> None:
-    """Look for the message until it is there, and report the stage. Raises MailError, also when it does not come."""
-    began = time.monotonic()
-    imap.deadline = until = Deadline(seconds)
+def await_arrival(imap: Imap | Collector, message_id: str, until: Deadline, report: Report, *, seconds: float) -> None:
+    """Look for the message until it is there, and report the stage. Raises MailError, also when it does not come.
+
+    `until` began when the message was sent and lasts `seconds`.
+    """
+    began = time.monotonic() - (seconds - until.left())
+    imap.deadline = until
     with Stages(Direction.OUTGOING, report).stage(StageName.ARRIVAL) as passing:
         while until.left() > _LOOK_SECONDS * 2:
             if folder := imap.find(message_id):

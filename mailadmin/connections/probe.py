@@ -1,21 +1,25 @@
 """What one child does: open an account's servers, sign in, list folders, and say each step. It knows no database."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from email.message import EmailMessage
 from typing import Any
 
 from mailadmin.accounts.service import Leg
-from mailadmin.connections import message
+from mailadmin.connections import copies, message
+from mailadmin.connections.collecting import Collector
+from mailadmin.connections.copies import COPY_SECONDS
 from mailadmin.connections.fixes import fixes
 from mailadmin.connections.message import ARRIVAL_SECONDS, Parcel
 from mailadmin.mail import sasl
 from mailadmin.mail.dial import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap import Imap, open_imap
+from mailadmin.mail.imap import Imap
+from mailadmin.mail.incoming import open_incoming
 from mailadmin.mail.scrub import mask
 from mailadmin.mail.smtp import open_smtp
-from mailadmin.mail.types import Direction, Rules, Server, Stage, StageName, StageOutcome, TLSMode
+from mailadmin.mail.types import Direction, Folder, Rules, Server, Stage, StageName, StageOutcome, TLSMode
 from mailadmin.text import t
 
 Message = dict[str, Any]
@@ -27,10 +31,19 @@ BUDGET = 20_000_000  # bytes that a server may send in a test: a list of a hundr
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """A direction that cannot be tested, because there is nothing to sign in with at `server`; `sentence` says why."""
+
+    server: Server
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One test to do. `started_at` is its mark: what a job that lost the check to another one says is not believed.
 
-    Without `signs_in` the servers are only greeted. A `parcel` is a test message to send.
+    Without `signs_in` the servers are only greeted. A `parcel` is a test message to send. What is `broken` has failed
+    before it began.
     """
 
     legs: dict[Direction, Leg]
@@ -38,11 +51,14 @@ class Task:
     started_at: datetime | None = None
     signs_in: bool = True
     parcel: Parcel | None = None
+    broken: dict[Direction, Broken] = field(default_factory=dict)
 
     @property
     def waits(self) -> float:
-        """How many seconds the test may take beyond the usual, for a message to arrive."""
-        return ARRIVAL_SECONDS if self.parcel and self.parcel.awaits else 0.0
+        """How many seconds the test may take beyond the usual, for a message to arrive, and for its copy."""
+        if self.parcel is None:
+            return 0.0
+        return ARRIVAL_SECONDS if self.parcel.awaits else COPY_SECONDS * (not self.parcel.filing.skipped)
 
 
 def planned(server: Server, direction: Direction, *, sends: bool = False, waits: bool = False) -> list[StageName]:
@@ -53,7 +69,7 @@ def planned(server: Server, direction: Direction, *, sends: bool = False, waits:
     if direction is Direction.INCOMING:
         last = [StageName.FOLDERS]
     else:
-        last = [StageName.MESSAGE] * sends + [StageName.ARRIVAL] * waits
+        last = [StageName.MESSAGE, StageName.COPY] * sends + [StageName.ARRIVAL] * waits
     return [StageName.DNS, StageName.TCP, *middle, StageName.SIGN_IN, *last]
 
 
@@ -75,16 +91,19 @@ class _Probe:
         self._share = Deadline(seconds * (INCOMING_SHARE if Direction.OUTGOING in task.legs else OWN_SHARE))
         self._errors: dict[Direction, MailError] = {}
         self._signed_in: set[Direction] = set()
+        self._listed: list[Folder] = []
         self._secrets = [leg.how.password for leg in task.legs.values()]
 
     def run(self) -> None:
-        imap = message_id = None
+        imap = sent = None
         if incoming := self._task.legs.get(Direction.INCOMING):
             imap = self._receive(incoming)
         if outgoing := self._task.legs.get(Direction.OUTGOING):
-            message_id = self._send(outgoing)
+            sent = self._send(outgoing)
+        if self._task.parcel and sent:
+            self._follow_up(imap, self._task.parcel, sent)
         if imap:
-            self._await(imap, message_id)
+            imap.close()
         for direction, error in self._errors.items():
             if direction in self._signed_in:
                 continue  # It was the right door.
@@ -92,30 +111,34 @@ class _Probe:
                 self._say({"fix": fix})
         self._say({"end": True})
 
-    def _receive(self, leg: Leg) -> Imap | None:
-        """The session, where a message is waited for."""
+    def _receive(self, leg: Leg) -> Imap | Collector | None:
+        """The mailbox, where it is wanted for a message."""
         imap = None
         try:
-            imap = open_imap(
+            imap = open_incoming(
                 leg.server, self._rules, self._share, self._report, budget=BUDGET, secrets=sasl.forms(leg.how)
             )
             if not self._task.signs_in:
                 self._skip(Direction.INCOMING, StageName.SIGN_IN, t("Skipped, because only the server is tested"))
             else:
                 imap.sign_in(leg.how)
-                self._say({"folders": [asdict(folder) for folder in imap.folders()]})
+                self._listed = imap.folders()
+                self._say({"folders": [asdict(folder) for folder in self._listed]})
             self._say({"proved": Direction.INCOMING})
-            if self._task.waits:
+            if self._task.waits and isinstance(imap, Imap):  # for a message, which is looked for or filed
                 return imap
+            if self._task.waits:
+                imap.close()
+                return Collector(leg, self._rules, self._whole, imap.capabilities)
         except MailError as error:
             self._fail(Direction.INCOMING, error)
         if imap:
             imap.close()
         return None
 
-    def _send(self, leg: Leg) -> str | None:
-        """The Message-ID of the message that was sent, if one was asked for."""
-        message_id = None
+    def _send(self, leg: Leg) -> EmailMessage | None:
+        """The message that was sent, if one was asked for."""
+        sent = None
         try:
             smtp = open_smtp(leg.server, self._rules, self._whole, self._report, secrets=sasl.forms(leg.how))
             try:
@@ -129,14 +152,14 @@ class _Probe:
                 else:
                     smtp.sign_in(leg.how)
                 if self._task.parcel:
-                    message_id = message.send(smtp, self._task.parcel, self._report)
+                    sent = message.send(smtp, self._task.parcel, self._report)
             finally:
                 smtp.close()
         except MailError as error:
             self._fail(Direction.OUTGOING, error)
             return None
         self._say({"proved": Direction.OUTGOING})
-        return message_id
+        return sent
 
     def _was_refused(self, leg: Leg) -> bool:
         """Whether the server for receiving has just refused the same user name and password."""
@@ -144,14 +167,27 @@ class _Probe:
         refused = error is not None and error.category in (Category.AUTH, Category.OAUTH)
         return refused and incoming is not None and incoming.how == leg.how
 
-    def _await(self, imap: Imap, message_id: str | None) -> None:
+    def _follow_up(self, imap: Imap | Collector | None, parcel: Parcel, sent: EmailMessage) -> None:
+        """Put a copy into Sent and wait for the arrival, as `parcel` wants; neither failure spoils the other."""
+        seconds = self._task.waits
+        until = Deadline(seconds)
+        why = parcel.filing.skipped or ("" if imap else t("Skipped, because receiving does not work"))
+        if isinstance(imap, Collector):
+            why = why or t("Skipped, because POP3 knows no folders")
+        if why:
+            copies.skip(self._report, why)
         try:
-            if message_id:
-                message.await_arrival(imap, message_id, self._task.waits, self._report)
+            if isinstance(imap, Imap) and not why:
+                copies.file_copy(imap, self._listed, sent, parcel.filing, self._report)
         except MailError as error:
             self._fail(Direction.OUTGOING, error)
-        finally:
-            imap.close()
+        try:
+            if isinstance(imap, Collector) and parcel.awaits and imap.why_not:
+                self._skip(Direction.OUTGOING, StageName.ARRIVAL, imap.why_not)
+            elif imap and parcel.awaits:
+                message.await_arrival(imap, str(sent["Message-ID"]), until, self._report, seconds=seconds)
+        except MailError as error:
+            self._fail(Direction.OUTGOING, error)
 
     def _fail(self, direction: Direction, error: MailError) -> None:
         self._errors[direction] = error

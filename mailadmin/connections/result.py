@@ -18,6 +18,7 @@ _WHY_SKIPPED = {
     StageName.SIGN_IN: "Skipped, because signing in failed",
     StageName.FOLDERS: "Skipped, because the test had ended",
     StageName.MESSAGE: "Skipped, because the message could not be sent",
+    StageName.COPY: "Skipped, because the test had ended",
     StageName.ARRIVAL: "Skipped, because the test had ended",
 }
 
@@ -49,6 +50,15 @@ class Result:
     is_broken: bool = False
     seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        why = t("Skipped, because there is nothing to sign in with")
+        for direction, broken in self.task.broken.items():
+            self.failures[direction] = Failure(MailError(Category.CONFIG, broken.sentence), StageName.SIGN_IN)
+            for name in planned(broken.server, direction):
+                skipped = Stage(direction, name, StageOutcome.SKIPPED, 0.0, why)
+                failed = Stage(direction, name, StageOutcome.FAILED, 0.0, broken.sentence)
+                self.stages[direction, name] = failed if name is StageName.SIGN_IN else skipped
 
     @property
     def has_passed(self) -> bool:

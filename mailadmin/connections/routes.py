@@ -95,7 +95,7 @@ def message(account_id: int) -> Answer:
 def mend(account_id: int) -> Answer:
     """Do what the diagnosis of a test offers, and test again."""
     account = accounts.get(db.session(), account_id)
-    found = service.get(db.session(), request.form.get("check", 0, int))
+    found = service.get(db.session(), request.form.get("check", 0, web.row_id))
     repair.apply(db.session(), account, found, offer=request.form.get("offer", ""), actor=web.actor())
     return _rung("connections.show", account_id=account_id)
 
@@ -140,7 +140,7 @@ def test_provider(provider_id: int) -> Answer:
 def test_servers() -> Answer:
     """Greet the servers that stand in a provider's form."""
     session = db.session()
-    provider_id = request.args.get("provider", type=int)
+    provider_id = request.args.get("provider", type=web.row_id)
     provider = providers.get(session, provider_id) if provider_id else None
     try:
         legs = ServersForm().legs(provider.trust.authorities if provider else "")
@@ -157,8 +157,9 @@ def test_servers() -> Answer:
 def draft(check_id: int) -> Answer:
     """A test of something unsaved, live."""
     found = service.get(db.session(), check_id)
-    if found.account_id is not None:
-        raise NotFound(t("This test does not exist any more."))
+    if found.account_id is not None:  # It passed, and what it tested was saved: it is the account's own by now.
+        said = t("The test passed and the settings are saved")
+        return web.done("connections.show", said=said, account_id=found.account_id)
     return web.page("connections/draft.html", "connections/_draft.html", **_draft_context(found))
 
 
@@ -180,6 +181,7 @@ def _draft_context(found: Check) -> dict[str, Any]:
         "test": timeline(found),
         "is_silent": silent,
         "queue_is_away": silent and queue.waiting() is None,
+        "saves": "saves" in request.args,  # Only the words of the page are different.
     }
 
 

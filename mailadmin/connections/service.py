@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, defer
 
 from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.drafts import Legs
+from mailadmin.accounts.drafts import Change, Legs
 from mailadmin.accounts.models import Account
 from mailadmin.activity import service as activity
 from mailadmin.connections import limits
@@ -35,6 +35,7 @@ __all__ = [
     "give_back",
     "history",
     "is_silent",
+    "is_testable",
     "last_passed",
     "latest",
     "named_hosts",
@@ -112,9 +113,14 @@ def request_check(session: Session, *, account: Account, actor: Actor) -> Check:
     return check
 
 
+def is_testable(account: Account) -> bool:
+    """Whether `account` has a server to receive from and something to sign in with; one that was begun may not."""
+    return bool(accounts.server_of(account, Direction.INCOMING) and account.credential(Direction.INCOMING))
+
+
 def request_many(session: Session, *, accounts_: Iterable[Account], actor: Actor) -> int:
     """Have many accounts tested, few at a time for each host; the answer is how many. Ring "check" after the commit."""
-    asked = list(accounts_)
+    asked = [account for account in accounts_ if is_testable(account)]
     new = [_new(session, account, actor, in_turn=True) for account in asked if _open(session, account.id) is None]
     unproved = [check for check in new if check.account and not _is_proved(session, check.account, check)]
     if unproved and actor.person_id is not None:  # However many accounts: one test of each host.
@@ -148,13 +154,15 @@ def request_other_login(session: Session, *, account: Account, user_name: str, a
     return _new_alone(session, account, actor, user_name=accounts.check_line(user_name, name="user_name", most=254))
 
 
-def request_draft_check(session: Session, *, legs: Legs, address: str, actor: Actor) -> Check:
+def request_draft_check(
+    session: Session, *, legs: Legs, address: str, actor: Actor, change: Change | None = None
+) -> Check:
     """A check of servers and credentials that are not saved; the secrets wait sealed. Ring "check" after the commit.
 
-    Raises RuleBroken when too many were asked for.
+    When it passes, `change` is made, see endings.py. Raises RuleBroken when too many were asked for.
     """
     limits.spend(session, actor=actor, hosts=[leg.server.host for leg in legs.values()])
-    check = Check(draft=drafts.keep(session, legs), address=address, requested_by=actor.name, stages=[])
+    check = Check(draft=drafts.keep(session, legs, change), address=address, requested_by=actor.name, stages=[])
     note_targets(check, legs)
     session.add(check)
     session.flush()

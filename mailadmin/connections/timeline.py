@@ -10,7 +10,8 @@ from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.probe import planned
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, Server, StageName, StageOutcome, TLSMode
+from mailadmin.mail.scrub import visible
+from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName, StageOutcome, TLSMode
 from mailadmin.text import t
 
 WAITING = "wait"
@@ -131,6 +132,8 @@ def _side(check: Check, direction: Direction) -> Side:
     sends = bool(check.message_to) and direction is Direction.OUTGOING
     told = [StageName(stage["name"]) for stage in check.stages if stage["direction"] == direction]
     order = [*told, *(name for name in planned(server, direction, sends=sends) if name not in told)]
+    if check.finished_at is not None and StageName.COPY not in told:
+        order = [name for name in order if name is not StageName.COPY]  # A test from before there were copies.
     diagnosis = _diagnosis_of(check, direction)
     one = _OneSide(check, direction, server, user, diagnosis)
     lines = [one.line(name) for name in order if name is not StageName.ARRIVAL]
@@ -152,6 +155,16 @@ def _stage(check: Check, direction: Direction, name: StageName) -> dict[str, Any
 def _signed_in(check: Check, direction: Direction) -> bool:
     stage = _stage(check, direction, StageName.SIGN_IN)
     return stage is not None and stage["outcome"] == StageOutcome.PASSED
+
+
+def _filed(learned: dict[str, Any]) -> str:
+    """What became of the copy of a message."""
+    folder = visible(str(learned.get("folder", "")))
+    if learned.get("found"):
+        return t("{folder} has one already, so none was added", folder=folder)
+    if learned.get("created"):
+        return t("Put into {folder}, which is new", folder=folder)
+    return t("Put into {folder}", folder=folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +212,8 @@ class _OneSide:
         return Line(tone, what, "" if said else detail, facts.duration(stage["ms"]), said)
 
     def _failed(self, what: str, stage: dict[str, Any], detail: str = "") -> Line:
-        found = self.diagnosis
+        # Of two steps of one side that fail, the copy and the arrival, the diagnosis speaks of the first.
+        found = self.diagnosis if (self.diagnosis or {}).get("stage") in (None, stage["name"]) else None
         detail = detail or ("" if found else stage["detail"])
         certificate = facts.shown(found.get("certificate")) if found else None
         return Line("bad", what, detail, facts.duration(stage["ms"]), diagnosis=found, certificate=certificate)
@@ -218,7 +232,8 @@ class _OneSide:
         if arrival["outcome"] == StageOutcome.FAILED:
             return self._failed(what, arrival, handed_over)
         if arrival["outcome"] == StageOutcome.SKIPPED:
-            return Line("ok", what, handed_over, facts.duration(sent["ms"]))
+            said = ". ".join(filter(None, [handed_over, arrival["detail"]]))
+            return Line("ok", what, said, facts.duration(sent["ms"]))
         seconds = self._facts(StageName.ARRIVAL).get("seconds", 0.0)
         said = (
             t("{to}; arrived after {n} s", to=to, n=f"{seconds:.1f}") if seconds else t("{to}; arrived at once", to=to)
@@ -232,8 +247,9 @@ class _OneSide:
             StageName.TLS: t("Agree on encryption"),
             StageName.GREETING: t("Hear the greeting"),
             StageName.SIGN_IN: t("Sign in as {user}", user=self.user) if self.user else t("Sign in"),
-            StageName.FOLDERS: t("List folders"),
+            StageName.FOLDERS: t("Count messages") if self._is_pop3 else t("List folders"),
             StageName.MESSAGE: t("Send a test message"),
+            StageName.COPY: t("Put a copy into Sent"),
         }
         return words[name]
 
@@ -243,7 +259,7 @@ class _OneSide:
         if name is StageName.TLS:
             return facts.encryption(learned, detail)
         if name is StageName.FOLDERS and (learned or self.check.folders):
-            return facts.listing(learned, self.check.folders)
+            return facts.listing(learned, self.check.folders, has_folders=not self._is_pop3)
         if name is StageName.DNS:
             return "ok", self._found(detail)
         if name is StageName.TCP:
@@ -252,7 +268,14 @@ class _OneSide:
         if name is StageName.SIGN_IN:
             mechanism = learned.get("mechanism")
             return "ok", t("Password accepted ({name})", name=mechanism) if mechanism else t("Password accepted")
+        if name is StageName.COPY:
+            return "ok", _filed(learned)
         return "ok", t("The server greets") if name is StageName.GREETING else detail
+
+    @property
+    def _is_pop3(self) -> bool:
+        """POP3 knows no folders."""
+        return self.server.protocol is ServerProtocol.POP3
 
     def _found(self, detail: str) -> str:
         addresses = ", ".join(self._facts(StageName.DNS).get("addresses") or [detail])

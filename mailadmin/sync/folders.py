@@ -1,6 +1,9 @@
-"""Which folders an account has: what the server lists, what people decided about it, and how the two come together."""
+"""Which folders an account has: what the server lists, what people decided about it, and how the two come together.
 
-from collections.abc import Iterable, Mapping, Sequence
+A folder may also be wished for: then it is a row with a role and `is_wished` until a run has created it (wished.py).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,20 +17,22 @@ from mailadmin.connections.models import Check
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import types as mail
+from mailadmin.mail.imap_write import NAMES, usual_prefix
 from mailadmin.mail.types import Role
 from mailadmin.permissions import Actor
 from mailadmin.sync.models import Folder, RoleSource
 from mailadmin.text import t
 
 OFF_AT_FIRST = {Role.JUNK, Role.TRASH}
-MAPPED = (Role.INBOX, Role.SENT, Role.DRAFTS, Role.TRASH, Role.JUNK, Role.ARCHIVE)
+MAPPED = (Role.INBOX, Role.SENT, Role.DRAFTS, Role.TRASH, Role.ARCHIVE, Role.JUNK)
+_PLACES = {Role.INBOX: 0, Role.SENT: 1, Role.DRAFTS: 2, Role.ARCHIVE: 3, Role.TRASH: 7, Role.JUNK: 8}
 PATH_LENGTH = 1000
 _STRENGTH = {RoleSource.PERSON: 0, RoleSource.SERVER: 1, RoleSource.NAME: 2, None: 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A folder as a page shows it, stored or not yet."""
+    """A folder as a page shows it, stored or not yet; `id` is of its row."""
 
     path: str
     name: str
@@ -38,16 +43,20 @@ class Seen:
     is_active: bool = False
     is_gone: bool = False
     messages: int | None = None
+    id: int | None = None
+    is_wished: bool = False
+    trouble: str = ""
 
 
 # How a list of the server and what is stored come together.
 
 
 def merged(stored: Sequence[Seen], listed: Iterable[mail.Folder | Mapping[str, Any]]) -> list[Seen]:
-    """What the account's folders are once the server has listed `listed`, the inbox first and then by path.
+    """What the account's folders are once the server has listed `listed`, in the order of `in_order`.
 
     A role that a person decided stays; else the server's word counts, else the name's. In the first list everything
-    that holds mail is active but junk and trash; what appears later starts inactive. What is not listed is gone.
+    that holds mail is active but junk and trash; what appears later starts inactive. What is not listed is gone, or
+    still to be created.
     """
     known = {folder.path: folder for folder in stored}
     found: dict[str, Seen] = {}
@@ -55,21 +64,26 @@ def merged(stored: Sequence[Seen], listed: Iterable[mail.Folder | Mapping[str, A
         folder = _read(entry)
         if folder is not None and folder.path not in found:
             found[folder.path] = _joined(known.get(folder.path), folder, is_first=not stored)
-    gone = [replace(folder, is_gone=True) for path, folder in known.items() if path not in found]
+    absent = [folder for path, folder in known.items() if path not in found]
+    gone = [folder if folder.is_wished else replace(folder, is_gone=True) for folder in absent]
     return in_order([*_one_of_each(found.values()), *gone])
 
 
 def in_order(folders: Iterable[Seen]) -> list[Seen]:
-    """`folders` as people expect them: the inbox, then those with a role, then by path."""
-    places = {role: place for place, role in enumerate(MAPPED)}
-    return sorted(folders, key=lambda f: (places.get(f.role, 9) if f.role else 10, f.path.casefold(), f.path))
+    """`folders` as people expect them: the usual ones, then by path, then trash and junk, last what holds no mail."""
+    usual, locked = 5, 9
+
+    def place(folder: Seen) -> int:
+        return locked if folder.locked else _PLACES.get(folder.role, usual) if folder.role else usual
+
+    return sorted(folders, key=lambda folder: (place(folder), folder.path.casefold(), folder.path))
 
 
 def _read(entry: mail.Folder | Mapping[str, Any]) -> Seen | None:
     """A folder of a list; None for one whose name cannot be stored as it is, for then it could not be opened either."""
     words = entry if isinstance(entry, Mapping) else {name: getattr(entry, name) for name in mail.Folder.__slots__}
     path = str(words["path"])
-    if not path or len(path) > PATH_LENGTH or _is_unstorable(path):
+    if not is_storable(path):
         return None
     role, source = words.get("role") or None, words.get("role_source") or None
     locked = str(words.get("locked") or "")
@@ -86,8 +100,9 @@ def _read(entry: mail.Folder | Mapping[str, Any]) -> Seen | None:
     )
 
 
-def _is_unstorable(text: str) -> bool:
-    return any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+def is_storable(path: str) -> bool:
+    """Whether a folder can be stored under `path`, which a server has said."""
+    return 0 < len(path) <= PATH_LENGTH and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in path)
 
 
 def _joined(old: Seen | None, new: Seen, *, is_first: bool) -> Seen:
@@ -100,6 +115,8 @@ def _joined(old: Seen | None, new: Seen, *, is_first: bool) -> Seen:
         role_source=judge.role_source,
         is_active=old.is_active and not new.locked,
         messages=old.messages if new.messages is None else new.messages,
+        id=old.id,
+        trouble="" if old.is_wished else old.trouble,
     )
 
 
@@ -147,13 +164,20 @@ def adopt_folders(
             session.add(row)
         row.name, row.delimiter, row.locked = folder.name[:PATH_LENGTH], folder.delimiter, folder.locked
         row.role, row.role_source = folder.role, folder.role_source
-        row.is_active, row.is_gone = folder.is_active, folder.is_gone
+        row.is_active, row.is_gone, row.is_wished = folder.is_active, folder.is_gone, folder.is_wished
         if not folder.is_gone:
             row.listed_at = moment
         if row.synced_at is None:
             row.messages = folder.messages
+    _note_sent(account, rows.values())
     session.flush()
     return list(rows.values())
+
+
+def _note_sent(account: Account, rows: Iterable[Folder]) -> None:
+    """Let the account know its Sent: what files copies stands on a lower floor than the folders."""
+    sent = [row.path for row in rows if row.role is Role.SENT and not row.is_gone and not row.is_wished]
+    account.sent_folder = sent[0] if sent else ""
 
 
 def take_over(session: Session, *, account: Account, check: Check | None) -> dict[str, Folder]:
@@ -185,25 +209,92 @@ def _seen(row: Folder) -> Seen:
 
 
 def choose_folders(
-    session: Session, account: Account, *, active: set[int], roles: Mapping[Role, int | None], actor: Actor
+    session: Session,
+    account: Account,
+    *,
+    active: set[int],
+    roles: Mapping[Role, int | None],
+    wished: Collection[Role] = (),
+    actor: Actor,
 ) -> bool:
     """Sync the folders `active` and use those of `roles` for their purposes; answers whether anything changed.
 
-    A role that is not in `roles` stays where it is. A sync that runs now reads folders that are added, too. Raises
-    RuleBroken for folders that are locked or gone, for one folder with two purposes, and when nothing is left to sync.
+    A role that is not in `roles` stays where it is; for one that is `wished` the next sync creates a folder, which is
+    active. A sync that runs now reads folders that are added, too. Raises RuleBroken for folders that are locked or
+    gone, for one folder with two purposes, and when nothing is left to sync.
     """
+    new = _wish(session, account, wished)
     rows = {row.id: row for row in stored(session, account.id) if not row.is_gone}
+    roles, active = {**roles, **new}, active | {new[role] for role in new if rows[new[role]].is_active}
     _check_choice(rows, active, roles)
     changed = _assign(session, account, rows, roles)
     for row in rows.values():
         if row.is_active != (row.id in active):
             row.is_active = row.id in active
             changed = True
+        if row.is_wished and row.role is None:
+            _take_back(session, row)
+    _note_sent(account, rows.values())
     if changed and account.is_set_up:
         account.next_sync_at = account.next_sync_at and now()
         activity.record(session, actor, f"changed the folders of {account.address}", account_id=account.id)
     session.flush()
     return changed
+
+
+def _take_back(session: Session, row: Folder) -> None:
+    """The folder is not wished for any more; what was read of one that was there before stays."""
+    if row.uidvalidity is None:
+        session.delete(row)
+    else:
+        row.is_wished, row.is_gone = False, True
+
+
+def creatable(folders: Iterable[Seen]) -> dict[Role, str]:
+    """The roles for which a folder could be created, and the path that it would have as far as the list tells."""
+    present = [folder for folder in folders if not folder.is_gone]
+    taken = {folder.path.casefold() for folder in present if not folder.is_wished}
+    held = {folder.role for folder in present if not folder.is_wished}
+    prefix = usual_prefix((folder.path, folder.delimiter) for folder in present if not folder.is_wished)
+    free = {role: prefix + name for role, name in NAMES.items() if role not in held}
+    return {role: path for role, path in free.items() if path.casefold() not in taken}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many folders are `chosen` of `all` that could be, and how much mail they hold; None where nobody counted."""
+
+    chosen: int
+    all: int
+    messages: int | None
+
+
+def tally(folders: Iterable[Seen], active: Collection[str]) -> Tally:
+    """What the choice of the paths `active` among `folders` comes to."""
+    open_ones = [folder for folder in folders if not folder.is_gone and not folder.locked]
+    chosen = [folder for folder in open_ones if folder.path in active]
+    counts = [folder.messages for folder in chosen if folder.messages is not None]
+    return Tally(len(chosen), len(open_ones), sum(counts) if counts else None)
+
+
+def _wish(session: Session, account: Account, wished: Collection[Role]) -> dict[Role, int]:
+    """The rows of the folders that are to be created, by role; new ones for new wishes. Raises RuleBroken."""
+    rows = stored(session, account.id)
+    known = {row.role: row for row in rows if row.is_wished}
+    paths = creatable(map(_seen, rows))
+    for role in wished:
+        if role in known:
+            continue
+        if role not in paths:
+            said = t("A folder “{name}” is on the server already. Choose it.", name=NAMES.get(role, role))
+            raise RuleBroken(said, field=f"role_{role.value}")
+        gone = next((row for row in rows if row.path == paths[role]), None)
+        known[role] = row = gone or Folder(account_id=account.id, path=paths[role])
+        row.name, row.is_wished, row.is_active, row.is_gone = NAMES[role], True, True, False
+        row.delimiter = next((other.delimiter for other in rows if other.delimiter), "")
+        session.add(row)
+    session.flush()
+    return {role: known[role].id for role in wished}
 
 
 def _check_choice(rows: Mapping[int, Folder], active: set[int], roles: Mapping[Role, int | None]) -> None:

@@ -1,21 +1,35 @@
 """The forms of the last two steps of a set-up: which folders, and how far back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from wtforms import RadioField, SelectChoice, SelectField, SelectMultipleField
 from wtforms.widgets import CheckboxInput
 
-from mailadmin.accounts.models import Window
+from mailadmin.accounts.models import NewContacts, Window
 from mailadmin.form import Form
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.types import Role
 from mailadmin.sync.folders import MAPPED, Seen
 from mailadmin.text import t
 
+CREATE = "//create"  # instead of a path; a folder that is really called so cannot be created here
+_NONE = {
+    Role.INBOX: "Choose a folder…",
+    Role.SENT: "No sent folder",
+    Role.DRAFTS: "No drafts folder",
+    Role.TRASH: "No trash",
+    Role.JUNK: "No junk folder",
+    Role.ARCHIVE: "No archive",
+}
+
 
 class FoldersForm(Form):
-    """Which folder has which role, and which folders are synced. The values are the folders' paths."""
+    """Which folder has which role, and which folders are synced. The values are the folders' paths, or CREATE.
+
+    `creatable` are the roles for which a folder can be created, with its path. With `only_active` no roles are asked
+    for, as for POP3, which has one folder.
+    """
 
     role_inbox = SelectField(t("Inbox"))
     role_sent = SelectField(t("Sent"))
@@ -25,29 +39,42 @@ class FoldersForm(Form):
     role_archive = SelectField(t("Archive"))
     active = SelectMultipleField(t("Folders to sync"), option_widget=CheckboxInput())
 
-    def __init__(self, folders: Sequence[Seen], **kwargs: Any) -> None:
-        super().__init__(
-            data={
-                **{f"role_{f.role.value}": f.path for f in folders if f.role in MAPPED and f.role and not f.is_gone},
-                "active": [f.path for f in folders if f.is_active and not f.is_gone],
-            },
-            **kwargs,
-        )
+    def __init__(
+        self, folders: Sequence[Seen], *, creatable: Mapping[Role, str], only_active: bool = False, **kwargs: Any
+    ) -> None:
         present = [f for f in folders if not f.is_gone]
-        for field in self.roles().values():
+        held = {f.role: CREATE if f.is_wished else f.path for f in present if f.role in MAPPED}
+        chosen = {f"role_{role.value}": path for role, path in held.items() if role}
+        super().__init__(data={**chosen, "active": [f.path for f in present if f.is_active]}, **kwargs)
+        for role, field in self.roles().items():
+            if only_active:
+                del self[f"role_{role.value}"]
+                continue
             field.choices = [
-                SelectChoice("", t("No folder")),
-                *(SelectChoice(f.path, visible(f.path)) for f in present if not f.locked),
+                *self._new(role, creatable),
+                *(SelectChoice(f.path, visible(f.path)) for f in present if not f.locked and not f.is_wished),
+                SelectChoice("", t(_NONE[role])),
             ]
+            if field.raw_data is None:  # Nothing was sent, and without a folder the first choice must not seem chosen.
+                field.data = field.data or ""
         self.active.choices = [SelectChoice(f.path, visible(f.path)) for f in present]
 
+    def _new(self, role: Role, creatable: Mapping[Role, str]) -> list[SelectChoice]:
+        if role not in creatable:
+            return []
+        return [SelectChoice(CREATE, t("Create “{name}” on the server", name=visible(creatable[role])))]
+
     def roles(self) -> Mapping[Role, SelectField]:
-        """The select of each role."""
-        return {role: self[f"role_{role.value}"] for role in MAPPED}
+        """The select of each role that is asked for."""
+        return {role: self[f"role_{role.value}"] for role in MAPPED if f"role_{role.value}" in self}
+
+    def wished(self) -> Collection[Role]:
+        """The roles for which a folder is to be created."""
+        return [role for role, field in self.roles().items() if field.data == CREATE]
 
 
 class WindowForm(Form):
-    """How far back mail is synced."""
+    """How far back mail is synced, and whose addresses become contacts."""
 
     window = RadioField(
         t("Sync messages from"),
@@ -57,5 +84,13 @@ class WindowForm(Form):
             SelectChoice(Window.THREE_MONTHS.value, t("3 months")),
             SelectChoice(Window.SIX_MONTHS.value, t("6 months")),
             SelectChoice(Window.EVERYTHING.value, t("Everything")),
+        ],
+    )
+    new_contacts = RadioField(
+        t("New contacts"),
+        choices=[
+            SelectChoice(NewContacts.NOBODY.value, t("Nobody")),
+            SelectChoice(NewContacts.WRITTEN_TO.value, t("Only people we wrote to")),
+            SelectChoice(NewContacts.EVERYBODY.value, t("Everybody")),
         ],
     )

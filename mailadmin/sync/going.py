@@ -14,12 +14,14 @@ from mailadmin import db, leases
 from mailadmin.accounts.models import Account, Health, Window
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.types import Incoming
+from mailadmin.organisation import service as organisation
 from mailadmin.sync.models import SyncRun
 from mailadmin.text import t
 
 LEASE_SECONDS = 120.0
 STEP_SECONDS = 60.0  # what one answer of the server may take; less than half of the lease
 BEAT_SECONDS = 20.0
+WATCH_SECONDS = 5.0  # how long a server that says nothing keeps us from noticing that nobody wants this run any more
 
 
 class Stopped(Exception):
@@ -72,8 +74,14 @@ class Going:
             with self.writing():
                 pass
         assert self.incoming is not None
-        self.incoming.deadline = Deadline(min(STEP_SECONDS, self.ends.left()))
+        seconds = min(STEP_SECONDS, self.ends.left())
+        self.incoming.deadline = Deadline(seconds, watch=self.watch, every=WATCH_SECONDS)
         return self.incoming
+
+    def watch(self) -> None:
+        """Look, in the middle of waiting for the server, whether this run is still wanted. Raises Stopped."""
+        with db.reading() as session:
+            self._look(session, holds=False)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -97,13 +105,12 @@ class Going:
             .execution_options(synchronize_session=False)
         )
 
-    def _look(self, session: Session) -> None:
-        """Whether the account still wants this run."""
-        account = session.execute(
-            select(Account.deleting_at, Account.health, Account.version)
-            .where(Account.id == self.account_id)
-            .with_for_update(read=True)
-        ).one_or_none()
+    def _look(self, session: Session, *, holds: bool = True) -> None:
+        """Whether the company and the account still want this run; `holds` the account as it is until the commit."""
+        if not organisation.uses_mail(session):
+            raise Stopped(organisation.why_off(), at_once=True)
+        query = select(Account.deleting_at, Account.health, Account.version).where(Account.id == self.account_id)
+        account = session.execute(query.with_for_update(read=True) if holds else query).one_or_none()
         if account is None or account.deleting_at is not None:
             raise Stopped(t("The account is being deleted."))
         if account.health is Health.PAUSED:

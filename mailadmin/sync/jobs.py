@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from mailadmin import db, leases, sealed
 from mailadmin.accounts.models import Account, AccountServer, Credential
 from mailadmin.connections.models import Check
+from mailadmin.contacts import service as contacts
 from mailadmin.sync import rows
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
@@ -74,6 +75,7 @@ def _remove(session: Session, account_id: int) -> None:
         .where(leases.Lease.name == lease_name(account_id))
         .execution_options(synchronize_session=False)
     )
+    contacts.forget_account(session, account_id)
     credentials = select(Credential.secret_id).where(Credential.account_id == account_id)
     secrets: Sequence[UUID] = session.scalars(credentials).all()
     for table in (Folder, SyncRun, Check, Credential, AccountServer):

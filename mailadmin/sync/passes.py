@@ -47,6 +47,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Window
+from mailadmin.contacts import service as contacts
 from mailadmin.mail.types import Envelope, FolderState
 from mailadmin.sync import rows
 from mailadmin.sync.going import FolderTrouble, Going
@@ -266,6 +267,7 @@ def _store(this: _Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None
         if not this.is_successor:
             row.stored += len(envelopes)
         this.going.count(session, new=len(envelopes))
+        contacts.meet(session, account_id=this.going.account_id, role=row.role, envelopes=envelopes)
 
 
 def _settle_doubts(this: _Pass) -> None:
@@ -332,7 +334,7 @@ def _close(this: _Pass) -> None:
             row.stored, row.unread, row.unreadable = total, unread, unreadable
         row.is_complete, row.wanted, row.synced_at = is_complete, len(this.wanted), db.now()
         row.uidnext, row.messages, row.modseq = this.state.uidnext, this.state.messages, this.state.modseq
-        row.trouble = "" if is_complete else _why(this, total, must)
+        row.trouble = " ".join(filter(None, ["" if is_complete else _why(this, total, must), this.state.remark]))
 
 
 def _why(this: _Pass, total: int, must: int) -> str:

@@ -3,17 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
 
 from mailadmin import db, queue, web
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account, Window
+from mailadmin.accounts.models import Account, NewContacts, Window
 from mailadmin.connections import service as connections
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
+from mailadmin.form import Form
+from mailadmin.mail.scrub import visible
+from mailadmin.mail.types import ServerProtocol
 from mailadmin.permissions import Permission
 from mailadmin.sync import service
-from mailadmin.sync.folders import MAPPED, Seen
+from mailadmin.sync.folders import MAPPED, Seen, creatable, tally
 from mailadmin.sync.forms import FoldersForm, WindowForm
 from mailadmin.sync.models import Folder
 from mailadmin.text import t
@@ -26,8 +29,10 @@ bp = Blueprint("sync", __name__)
 @web.allow(Permission.MANAGE_ACCOUNTS)
 def folders(account_id: int) -> Answer:
     account = accounts.get(db.session(), account_id)
+    if _is_untested(account):
+        return web.done("wizard.resume", account_id=account_id)
     seen = _seen(account)
-    return web.page("sync/folders.html", **_context(account, seen), form=FoldersForm(seen))
+    return web.page("sync/folders.html", **_context(account, seen), form=_form(account, seen))
 
 
 @bp.post("/accounts/<int:account_id>/folders")
@@ -36,7 +41,7 @@ def choose(account_id: int) -> Answer:
     session = db.session()
     account = accounts.get(session, account_id)
     seen = _seen(account)
-    form = FoldersForm(seen)
+    form = _form(account, seen)
     if form.validate_on_submit():
         try:
             rows = service.take_over(session, account=account, check=connections.last_passed(session, account_id))
@@ -46,13 +51,20 @@ def choose(account_id: int) -> Answer:
             session.rollback()
             account = accounts.get(session, account_id)
             form.refuse(broken)
-    return web.page("sync/folders.html", "sync/_folders.html", 422, **_context(account, seen), form=form)
+    return web.page("sync/folders.html", "sync/_folders.html", 422, **_context(account, seen, form), form=form)
+
+
+def _form(account: Account, seen: Sequence[Seen]) -> FoldersForm:
+    return FoldersForm(seen, creatable=creatable(seen), only_active=account.protocol is ServerProtocol.POP3)
 
 
 def _choice(form: FoldersForm, rows: Mapping[str, Folder]) -> dict[str, Any]:
+    wished = form.wished()
+    chosen = {role: field.data for role, field in form.roles().items() if role not in wished}
     return {
         "active": {rows[path].id for path in form.active.data or []},
-        "roles": {role: rows[field.data].id if field.data else None for role, field in form.roles().items()},
+        "roles": {role: rows[path].id if path else None for role, path in chosen.items()},
+        "wished": wished,
     }
 
 
@@ -61,11 +73,53 @@ def _chosen(account: Account, *, changed: bool) -> Answer:
     if not account.is_set_up:
         db.session.commit()
         return web.done("sync.window", account_id=account.id)
-    may_run = changed and accounts.state_of(account) != "paused"
-    run = service.request_run(db.session(), account=account, requested_by=web.actor().name) if may_run else None
+    said = t("The folders were saved.")
+    return _synced(account, said) if changed else web.done("console.account", said=said, account_id=account.id)
+
+
+def _synced(account: Account, said: str) -> Answer:
+    """Save, have the account synced if it may be, and go to it."""
+    may_run = accounts.state_of(account) != "paused"
+    name = web.actor().name
+    run = service.request_run_if_used(db.session(), account=account, requested_by=name) if may_run else None
     db.session.commit()
     reached = run is None or queue.ring("sync", run.id)
-    return _done("console.account", t("The folders were saved."), reached=reached, account_id=account.id)
+    return _done("console.account", said, reached=reached, account_id=account.id)
+
+
+@bp.post("/accounts/<int:account_id>/folders/count")
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def count(account_id: int) -> Answer:
+    """What the ticks come to that somebody just changed; nothing is stored."""
+    account = accounts.get(db.session(), account_id)
+    chosen = tally(_seen(account), set(request.form.getlist("active")))
+    return render_template("sync/_count.html", account=account, tally=chosen)
+
+
+@bp.route("/accounts/<int:account_id>/reinitialise", methods=["GET", "POST"])
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def reinitialise(account_id: int) -> Answer:
+    """Ask whether a folder, or without one the whole account, is to be read again, and have it done."""
+    session = db.session()
+    account = accounts.get(session, account_id)
+    folder = None
+    if "folder" in request.values:  # What cannot be a folder is not the whole account.
+        folder = service.get_folder(session, account, request.values.get("folder", 0, web.row_id))
+    form = Form()
+    if form.validate_on_submit():
+        service.reinitialise(session, account, folder=folder, actor=web.actor())
+        return _synced(account, _said_again(account, folder))
+    context = {"account": account, "state": accounts.state_of(account), "tab": "folders", "folder": folder}
+    full, partial = "sync/reinitialise.html", "sync/_reinitialise.html"
+    return web.page(full, partial, 422 if form.errors else 200, **context, form=form)
+
+
+def _said_again(account: Account, folder: Folder | None) -> str:
+    if accounts.state_of(account) == "paused":
+        return t("It is read again as soon as you resume {address}.", address=account.address)
+    if folder is None:
+        return t("{address} is being read again from the server.", address=account.address)
+    return t("“{name}” is being read again from the server.", name=visible(folder.name))
 
 
 @bp.post("/accounts/<int:account_id>/folders/reload")
@@ -84,21 +138,37 @@ def window(account_id: int) -> Answer:
     account = accounts.get(session, account_id)
     if account.is_set_up:
         return web.done("console.account", account_id=account_id)
-    form = WindowForm(data={"window": account.window.value})
+    if _is_untested(account):
+        return web.done("wizard.resume", account_id=account_id)
+    form = WindowForm(data={"window": account.window.value, "new_contacts": account.new_contacts.value})
     if form.validate_on_submit():
         try:
-            service.set_up(session, account, window=Window(form.window.data), actor=web.actor())
-            run = service.request_run(session, account=account, requested_by=web.actor().name)
-            session.commit()
-            said = t("{address} is connected. The first sync begins.", address=account.address)
-            return _done("console.account", said, reached=queue.ring("sync", run.id), account_id=account_id)
+            return _connected(account, Window(form.window.data), NewContacts(form.new_contacts.data))
         except RuleBroken as broken:
             session.rollback()
             account = accounts.get(session, account_id)
             form.form_errors.append(broken.message)
-    starts = {w.value: accounts.window_start(w, now()) for w in Window}
-    context = {"account": account, "form": form, "starts": starts}
+    seen = _seen(account)
+    context = {
+        "account": account,
+        "form": form,
+        "starts": {w.value: accounts.window_start(w, now()) for w in Window},
+        "chosen": tally(seen, {folder.path for folder in seen if folder.is_active}),
+    }
     return web.page("sync/window.html", "sync/_window.html", 422 if form.errors else 200, **context)
+
+
+def _connected(account: Account, window: Window, new_contacts: NewContacts) -> Answer:
+    """End the set-up and begin the first sync. Raises RuleBroken."""
+    session, actor = db.session(), web.actor()
+    service.set_up(session, account, window=window, new_contacts=new_contacts, actor=actor)
+    run = service.request_run_if_used(session, account=account, requested_by=actor.name)
+    session.commit()
+    said = t("{address} is connected. The first sync begins.", address=account.address)
+    if run is None:
+        said = t("{address} is connected. It is synced once integrated e-mail is switched on.", address=account.address)
+    reached = run is None or queue.ring("sync", run.id)
+    return _done("wizard.finished", said, reached=reached, account_id=account.id)
 
 
 @bp.post("/accounts/<int:account_id>/sync")
@@ -151,7 +221,7 @@ def resume(account_id: int) -> Answer:
     account = accounts.get(session, account_id)
     accounts.resume(session, account, actor=web.actor())
     may_run = account.is_set_up and account.next_sync_at is not None
-    run = service.request_run(session, account=account, requested_by=web.actor().name) if may_run else None
+    run = service.request_run_if_used(session, account=account, requested_by=web.actor().name) if may_run else None
     session.commit()
     reached = run is None or queue.ring("sync", run.id)
     return _done(
@@ -169,12 +239,18 @@ def _queue_is_away() -> str:
     return t("The queue cannot be reached. The work starts by itself when it is back.")
 
 
+def _is_untested(account: Account) -> bool:
+    """Whether these steps of a set-up have to wait for a test that passes."""
+    return not account.is_set_up and connections.last_passed(db.session(), account.id) is None
+
+
 def _seen(account: Account) -> list[Seen]:
     return service.seen(db.session(), account, connections.last_passed(db.session(), account.id))
 
 
-def _context(account: Account, seen: Sequence[Seen]) -> dict[str, Any]:
+def _context(account: Account, seen: Sequence[Seen], form: FoldersForm | None = None) -> dict[str, Any]:
     present = [folder for folder in seen if not folder.is_gone]
+    active = set(form.active.data or []) if form else {folder.path for folder in present if folder.is_active}
     check = connections.last_passed(db.session(), account.id)
     return {
         "account": account,
@@ -183,5 +259,7 @@ def _context(account: Account, seen: Sequence[Seen]) -> dict[str, Any]:
         "present": present,
         "lost": [f for f in seen if f.is_gone and f.role in MAPPED and f.role not in {p.role for p in present}],
         "without": [role for role in MAPPED if role not in {folder.role for folder in present}],
+        "creatable": creatable(present),
+        "tally": tally(present, active),
         "read_at": service.listed_at(db.session(), account.id, check),
     }

@@ -40,6 +40,12 @@ def stored_flags(session: Session, folder_id: int, generation: int) -> dict[int,
     return {uid: shared.setdefault(flags, flags) for uid, flags in rows}
 
 
+def sizes(session: Session, folder_id: int, generation: int) -> list[int]:
+    """The sizes of all messages that are stored."""
+    mine = TABLE.c.folder_id == folder_id, TABLE.c.generation == generation
+    return list(session.scalars(select(TABLE.c.size).where(*mine)))
+
+
 def tally(session: Session, folder_id: int, generation: int) -> tuple[int, int, int]:
     """How many messages are stored, unread and unreadable."""
     one = select(

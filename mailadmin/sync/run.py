@@ -3,8 +3,9 @@
 How it works. A run is a row; whoever holds the lease of its account works on it. The runner reads what it needs, talks
 to the server, and writes in short transactions, never waiting for the server in one. Each transaction begins with a
 beat of the lease and a look at the account (going.py), so a run whose account is deleted, paused or changed stops
-before the next batch. The inbox comes first, then the folders that made no trouble last time, then the others: a folder
-at which a server stumbles so badly that the connection ends cannot keep the rest from being read.
+before the next batch; while a server is silent, somebody looks every few seconds. The inbox comes first, then the
+folders that made no trouble last time, then the others: a folder at which a server stumbles so badly that the
+connection ends cannot keep the rest from being read.
 
 What can go wrong. The connection breaks, or the password is refused: the run has failed, with a category; the account's
 health decides when the next one comes. A folder is refused: that is its own trouble, the run goes on and ends partial.
@@ -19,6 +20,7 @@ simply worked on again: what is stored is compared with what the server has, who
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,16 +35,21 @@ from mailadmin.mail import sasl
 from mailadmin.mail.answers import Refused
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.imap import open_imap
-from mailadmin.mail.types import Direction
+from mailadmin.mail.incoming import open_incoming as open_server
+from mailadmin.mail.types import Direction, ServerProtocol
+from mailadmin.organisation import service as organisation
 from mailadmin.sync import passes
 from mailadmin.sync.folders import adopt_folders
-from mailadmin.sync.going import LEASE_SECONDS, STEP_SECONDS, FolderTrouble, Going, Stopped, Timed
+from mailadmin.sync.going import LEASE_SECONDS, WATCH_SECONDS, FolderTrouble, Going, Stopped, Timed
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.numbering import Naming, Numbered
 from mailadmin.sync.service import Ending, finish_run, forget_progress, lease_name
+from mailadmin.sync.wished import create_wished
 from mailadmin.text import t
 
+OPEN_SECONDS = 25.0  # to connect and to sign in
 RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends by itself, and the next one goes on.
+POP3_SECONDS = 300.0  # Many POP3 servers let nobody else into the mailbox meanwhile.
 BATCH = 250
 BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
 _NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
@@ -51,20 +58,19 @@ Opening = Callable[[accounts.Leg], Timed]
 log = logging.getLogger(__name__)
 
 
-def open_incoming(leg: accounts.Leg) -> Timed:
-    """A signed-in connection. Raises MailError."""
-    incoming = open_imap(
-        leg.server, boot.settings().rules, Deadline(STEP_SECONDS), budget=BUDGET, secrets=sasl.forms(leg.how)
-    )
+def open_incoming(leg: accounts.Leg, watch: Callable[[], None] | None = None) -> Timed:
+    """A signed-in connection. Raises MailError, and what `watch` raises while a server is waited for."""
+    deadline = Deadline(OPEN_SECONDS, watch=watch, every=WATCH_SECONDS)
+    incoming = open_server(leg.server, boot.settings().rules, deadline, budget=BUDGET, secrets=sasl.forms(leg.how))
     try:
         incoming.sign_in(leg.how)
-    except MailError:
+    except (MailError, Stopped):
         incoming.close()
         raise
     return incoming
 
 
-def perform(run_id: int, *, batch: int = BATCH, opening: Opening = open_incoming) -> None:
+def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) -> None:
     """Work on a run until it has ended, in this process; see above.
 
     Returns at once if the run has ended or somebody else works on its account. Whatever is raised (a database that does
@@ -99,7 +105,8 @@ def _begin(run_id: int, batch: int) -> tuple[Going, accounts.Leg] | None:
         try:
             leg = _leg(session, account)
         except Stopped as stop:
-            finish_run(session, run, account, Ending(RunOutcome.PARTIAL, stop.reason, says_health=False))
+            stopped = Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
+            finish_run(session, run, account, stopped)
         except RuleBroken as broken:
             failed = Ending(RunOutcome.FAILED, broken.message, Category.CONFIG, permanent=True)
             finish_run(session, run, account, failed)
@@ -117,14 +124,18 @@ def _account(session: Session, account_id: int) -> Account | None:
 
 
 def _leg(session: Session, account: Account) -> accounts.Leg:
+    if not organisation.uses_mail(session):
+        raise Stopped(organisation.why_off(), at_once=True)
     if account.deleting_at is not None:
         raise Stopped(t("The account is being deleted."))
     if account.health is Health.PAUSED or not account.is_set_up:
         raise Stopped(t("The account was paused."))
-    return accounts.legs(session, account)[Direction.INCOMING]
+    leg = accounts.leg(session, account, Direction.INCOMING)
+    assert leg is not None  # Without a server for receiving there is RuleBroken.
+    return leg
 
 
-def _work(going: Going, leg: accounts.Leg, opening: Opening) -> Ending:
+def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending:
     """Talk to the server about everything that is wanted, and say how it went. Raises LeaseLost."""
     try:
         with _connected(going, leg, opening):
@@ -154,8 +165,11 @@ def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
 
 
 @contextmanager
-def _connected(going: Going, leg: accounts.Leg, opening: Opening) -> Iterator[None]:
-    going.incoming = opening(leg)
+def _connected(going: Going, leg: accounts.Leg, opening: Opening | None) -> Iterator[None]:
+    going.incoming = opening(leg) if opening else open_incoming(leg, going.watch)
+    if leg.server.protocol is ServerProtocol.POP3:
+        going.incoming = Numbered(going, cast(Naming, going.incoming))
+        going.ends = Deadline(min(POP3_SECONDS, going.ends.left()))
     try:
         yield
     finally:
@@ -163,10 +177,12 @@ def _connected(going: Going, leg: accounts.Leg, opening: Opening) -> Iterator[No
 
 
 def _adopt(going: Going) -> None:
-    """Notice folders that have come or gone."""
+    """Notice folders that have come or gone, and create those that people wish for."""
     listed = going.step().folders(counts=False)
     if not listed:
         raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
+    if create_wished(going, listed):
+        listed = going.step().folders(counts=False)
     with going.writing() as session:
         account = session.get(Account, going.account_id)
         if account is not None:
@@ -176,7 +192,8 @@ def _adopt(going: Going) -> None:
 def _next(going: Going, done: set[int]) -> int | None:
     """The folder that comes next, or None at the end; asked anew each time, for somebody may add one meanwhile."""
     with db.reading() as session:
-        left = [folder for folder in _active(session, going.account_id) if folder.id not in done]
+        active = _active(session, going.account_id)
+    left = [folder for folder in active if folder.id not in done and not folder.is_wished]
     left.sort(key=lambda folder: (folder.path != "INBOX", bool(folder.trouble), folder.path.casefold()))
     return left[0].id if left else None
 

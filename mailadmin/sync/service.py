@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin import boot, leases, queue
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account, Health, Window
+from mailadmin.accounts.models import Account, Health, NewContacts, Window
 from mailadmin.activity import service as activity
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
@@ -23,16 +23,20 @@ from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction
+from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM, Actor
 from mailadmin.sync.folders import adopt_folders, choose_folders, listed_at, seen, stored, take_over
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.reinitialise import get_folder, reinitialise
 from mailadmin.text import t
 
-__all__ = ["adopt_folders", "choose_folders", "listed_at", "seen", "take_over"]
+__all__ = ["adopt_folders", "choose_folders", "get_folder", "listed_at", "reinitialise", "seen", "take_over"]
 
 SCHEDULE = "Schedule"
 LOST_AFTER = timedelta(seconds=60)  # a ring that nobody answered
 ABANDONED_AFTER = timedelta(seconds=15)  # a run whose holder died; a runner that was just asked needs a moment
+CATCH_UP = timedelta(minutes=5)  # in which accounts begin again that came due while no mail was used
+_PACE_MOST, _PACE_LEAST = timedelta(seconds=1), timedelta(milliseconds=60)  # from one of them to the next
 JITTER = 0.1
 
 
@@ -44,10 +48,18 @@ def lease_name(account_id: int) -> str:
 # Setting up.
 
 
-def set_up(session: Session, account: Account, *, actor: Actor, window: Window | None = None) -> None:
+def set_up(
+    session: Session,
+    account: Account,
+    *,
+    actor: Actor,
+    window: Window | None = None,
+    new_contacts: NewContacts | None = None,
+) -> None:
     """End the set-up: from now on the account is synced, as far back as `window` (None: as its row says).
 
-    Raises RuleBroken if no folder is chosen. An account that is set up already is left alone.
+    `new_contacts` None: as its row says. Raises RuleBroken if no folder is chosen. An account that is set up already is
+    left alone.
     """
     if account.is_set_up:
         return
@@ -55,6 +67,7 @@ def set_up(session: Session, account: Account, *, actor: Actor, window: Window |
         raise RuleBroken(t("Choose the folders first."))
     accounts.choose_window(session, account, window=window or account.window)
     account.is_set_up, account.wanted_folders = True, None
+    account.new_contacts = new_contacts or account.new_contacts
     if account.health not in (Health.PAUSED, Health.NEEDS_ATTENTION):
         account.next_sync_at = now()
     activity.record(session, actor, f"set up {account.address}", account_id=account.id)
@@ -103,8 +116,10 @@ def set_up_waiting(session: Session) -> list[int]:
 def request_run(session: Session, *, account: Account, requested_by: str) -> SyncRun:
     """An open run of `account`: the one there is, or a new one; ring for it after the commit.
 
-    Raises RuleBroken while the account is paused, not set up, or being deleted.
+    Raises RuleBroken while the account is paused, not set up, or being deleted, or the company does not use its mail.
     """
+    if not organisation.uses_mail(session):
+        raise RuleBroken(organisation.why_off())
     if account.deleting_at is not None:
         raise RuleBroken(t("This account is being deleted."))
     if not account.is_set_up:
@@ -124,6 +139,13 @@ def request_run(session: Session, *, account: Account, requested_by: str) -> Syn
         if run is None:
             raise
         return run
+
+
+def request_run_if_used(session: Session, *, account: Account, requested_by: str) -> SyncRun | None:
+    """As `request_run`, but None while the company does not use its mail: the account is due once it does again."""
+    if not organisation.uses_mail(session):
+        return None
+    return request_run(session, account=account, requested_by=requested_by)
 
 
 def open_run(session: Session, account_id: int) -> SyncRun | None:
@@ -160,9 +182,22 @@ def due_accounts(session: Session, *, limit: int = 100) -> Sequence[Account]:
 
 
 def request_due_runs(session: Session, *, limit: int = 100) -> list[int]:
-    """Runs for the accounts that are due; their ids, to be rung for after the commit."""
+    """Runs for the accounts that are due; their ids, to be rung for after the commit. None while no mail is used."""
+    if not organisation.uses_mail(session):
+        return []
     due = due_accounts(session, limit=limit)
     return [request_run(session, account=account, requested_by=SCHEDULE).id for account in due]
+
+
+def catch_up(session: Session) -> None:
+    """Have the accounts that came due while no mail was used synced from now on: soon, but not all in one moment."""
+    moment = now()
+    overdue = select(Account.id).where(Account.next_sync_at < moment, Account.deleting_at.is_(None))
+    ids = session.scalars(overdue.order_by(Account.next_sync_at)).all()
+    pace = min(max(CATCH_UP / max(len(ids), 1), _PACE_LEAST), _PACE_MOST)
+    values = [{"id": id_, "next_sync_at": moment + place * pace} for place, id_ in enumerate(ids)]
+    if values:
+        session.execute(update(Account), values)
 
 
 def lost_runs(session: Session) -> list[SyncRun]:
@@ -229,7 +264,7 @@ def finish_run(session: Session, run: SyncRun, account: Account, ending: Ending)
     if account.health is not Health.PAUSED and ending.says_health:
         _note_health(session, account, ending)
     if ending.at_once and account.next_sync_at is not None:
-        account.next_sync_at = now()
+        account.next_sync_at = now() + accounts.least_pause(account)
     session.flush()
 
 
@@ -266,9 +301,13 @@ def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
 
 
 def next_sync(account: Account) -> datetime:
-    """When the account is due again: after its own interval or the installation's, a tenth more or less by chance."""
+    """When the account is due again: after its own interval or the installation's, a tenth more or less by chance.
+
+    Never sooner than its provider likes.
+    """
     minutes = account.sync_minutes or boot.settings().sync_minutes
-    return now() + timedelta(minutes=minutes * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    usual = timedelta(minutes=minutes * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    return now() + max(usual, accounts.least_pause(account))
 
 
 def _sums(session: Session, account_id: int) -> tuple[int, int]:
@@ -332,6 +371,7 @@ def panel(session: Session, account: Account) -> dict[str, Any]:
             "next_at": account.next_sync_at,
             "is_due": account.next_sync_at is not None and account.next_sync_at <= now(),
             "is_paused": account.health is Health.PAUSED,
+            "is_off": not organisation.uses_mail(session),
         }
     }
 

@@ -76,7 +76,7 @@ def test_nothing_is_stored(check: Command, servers: Servers) -> None:
 
 def test_the_provider_of_the_domain_says_where(check: Command, servers: Servers) -> None:
     with db.transaction() as session:
-        wish = ProviderWish(name="Harbour", domains=("example.org",), incoming=servers.imap, outgoing=servers.outgoing)
+        wish = ProviderWish(name="Harbour", domains=("example.org",), servers=(servers.imap, servers.outgoing))
         providers.save(session, wish=wish, actor=SYSTEM)
     assert check("--json", ca=servers.ca_file).exit_code == 0
 

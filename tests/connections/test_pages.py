@@ -73,10 +73,10 @@ def test_a_certificate_for_other_names_is_shown_with_the_name_that_works(ada_at:
     assert "Use localhost Tried just now" in panel
     assert "Use mail.example.invalid" not in panel
     [settings] = [link for link in links(page) if "host=" in link]
-    assert settings == f"/accounts/{account.id}/settings?direction=incoming&host=localhost"
+    assert settings == f"/accounts/{account.id}/servers?direction=incoming&host=localhost"
     filled = ada_at.get(settings)
-    assert filled.value("incoming_host") == "localhost"
-    assert "type the password again" in filled.error("password")
+    assert filled.value("imap_host") == "localhost"
+    assert "Type the password again" in filled.error("password")
 
 
 def test_pinning_is_explained_and_confirmed_before_it_is_done(ada_at: Browser, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_refused_form_clears_what_was_tested_before(ada_at: Browser, servers: 
     account = an_account(servers.imap)
     set_up(account)
     form = _typed(ada_at.get(f"/accounts/{account.id}/settings"))
-    page = ada_at.post(f"/accounts/{account.id}/settings/test", {**form, "incoming_port": "99999"}, htmx=True)
+    page = ada_at.post(f"/accounts/{account.id}/settings/test", {**form, "imap_port": "99999"}, htmx=True)
     assert (page.status, page.headers["HX-Retarget"]) == (422, f"#account-{account.id}")
     assert [each.get("hx-target") for each in page.all("hx-partial")] == ["#trial"]
 
@@ -289,9 +289,9 @@ def _typed(page: Page) -> dict[str, str]:
 
 def test_servers_that_cannot_be_tested_are_refused_in_words(ada_at: Browser) -> None:
     typed = {
-        "incoming_host": "local host",
-        "incoming_port": "993",
-        "incoming_tls_mode": "implicit",
+        "imap_host": "local host",
+        "imap_port": "993",
+        "imap_tls_mode": "implicit",
         "minimum_tls": "1.2",
     }
     whole, piece = (ada_at.post("/providers/test-servers", typed, htmx=htmx) for htmx in (False, True))

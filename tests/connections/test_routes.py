@@ -49,7 +49,7 @@ def test_the_button_asks_for_a_test_and_rings(ada_at: Browser, account: Account)
         found = service.latest(session, account.id)
         assert found
         assert found.requested_by == "Ada Lindqvist"
-    assert queue.waiting() == {"interactive": 1, "sync": 0, "bulk": 0}
+    assert queue.waiting() == {**dict.fromkeys(queue.Line, 0), queue.Line.INTERACTIVE: 1}
 
 
 def test_two_clicks_ask_for_one_test(ada_at: Browser, account: Account) -> None:
@@ -113,7 +113,7 @@ def test_a_refused_password_is_explained_inside_its_step(ada_at: Browser, server
     assert page.words(page.one("h2", id="check-title")) == "Signing in did not work"
     assert "Skipped, because signing in failed" in page.words()
     assert "Skipped, because it uses the same password" in page.words()
-    assert f"/accounts/{account.id}/settings" in [link.get("href") for link in page.all("a", class_="primary")]
+    assert f"/accounts/{account.id}/method" in [link.get("href") for link in page.all("a", class_="primary")]
 
 
 def test_two_failures_are_explained_each_in_its_step(ada_at: Browser, servers: Servers) -> None:
@@ -162,10 +162,10 @@ def test_changed_settings_make_an_old_test_worth_repeating(ada_at: Browser, serv
 
 
 def test_an_account_that_is_set_up_has_tabs_instead_of_steps(ada_at: Browser, account: Account) -> None:
-    assert "Step 2 of 4" in ada_at.get(page_of(account)).words()
+    assert "Step 4 of 6" in ada_at.get(page_of(account)).words()
     set_up(account)
     page = ada_at.get(page_of(account))
-    assert page.words(page.one("a", aria_current="page", href=page_of(account))) == "Connection"
+    assert page.all("nav", aria_label="Account")
     assert not page.all("ol", class_="steps")
 
 

@@ -40,11 +40,11 @@ def an_account(
             address=address,
             login=login,
             incoming=server or accounts.imap(),
-            window=window,
             since=window_start(window, db.now()),
             next_sync_at=db.now(),
             **wanted,
         )
+        account.window = window  # A wish for one counts only after the set-up.
         service.adopt_folders(session, account=account, listed=folders)
         return account
 

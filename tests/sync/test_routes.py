@@ -3,7 +3,7 @@
 import pytest
 
 from mailadmin import boot, db, queue
-from mailadmin.accounts.models import Account, Health, Window
+from mailadmin.accounts.models import Account, Health, NewContacts, Window
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.mail.types import Role
 from mailadmin.permissions import SYSTEM
@@ -81,8 +81,9 @@ def unreachable_queue() -> None:
 def test_folders_of_the_test_are_shown_and_nothing_is_stored(ada_at: Browser, account: Account) -> None:
     page = ada_at.get(f"/accounts/{account.id}/folders")
     words = page.words()
-    assert "Step 3 of 4" in words
+    assert "Step 5 of 6" in words
     assert "1,204" in words
+    assert "3 of 4 chosen, 2,202 messages" in words
     assert "recognised by its name" in words
     assert "No folder is known for Drafts, Trash, Archive" in words
     ticked = {e.get("value") for e in page.all("input", type="checkbox") if e.get("checked") is not None}
@@ -144,9 +145,9 @@ def test_folder_that_is_gone_is_missed(ada_at: Browser, set_up: Account) -> None
     assert "“Gesendet” is gone from the server" in ada_at.get(f"/accounts/{set_up.id}/folders").words()
 
 
-def test_without_a_passed_test_the_page_leads_to_it(ada_at: Browser) -> None:
+def test_account_whose_folders_nobody_has_read_says_how_they_appear(ada_at: Browser) -> None:
     with db.transaction() as session:
-        account = accounts.an_account(session, is_set_up=False)
+        account = accounts.an_account(session)
     page = ada_at.get(f"/accounts/{account.id}/folders")
     assert "The folders appear after a passed test" in page.words()
     assert page.one("a", href=f"/accounts/{account.id}/connection", class_="primary") is not None
@@ -165,22 +166,26 @@ def test_reading_the_list_again_is_a_test(ada_at: Browser, set_up: Account) -> N
 def test_last_step_begins_the_first_sync(ada_at: Browser, account: Account) -> None:
     ada_at.post(f"/accounts/{account.id}/folders", FORM)
     assert ada_at.get(f"/accounts/{account.id}/window").one("input", value="3m").get("checked") is not None
-    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "everything"})
-    assert page.location == f"/accounts/{account.id}"
+    page = ada_at.get(f"/accounts/{account.id}/window")
+    assert "All messages in the chosen folders: 2,190 messages" in page.words()
+    assert page.one("input", value="everybody").get("checked") is not None
+    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "everything", "new_contacts": "written to"})
+    assert page.location == f"/accounts/{account.id}/finished"
     now = account_now(account)
     assert (now.is_set_up, now.window, now.since) == (True, Window.EVERYTHING, None)
+    assert now.new_contacts is NewContacts.WRITTEN_TO
     assert len(runs()) == 1
     assert "The first sync begins" in ada_at.get(page.location).words()
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_window_that_does_not_exist_is_refused(ada_at: Browser, account: Account, htmx: bool) -> None:
-    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "yesterday"}, htmx=htmx)
+    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "yesterday", "new_contacts": "nobody"}, htmx=htmx)
     assert (page.status, account_now(account).is_set_up) == (422, False)
 
 
 def test_last_step_without_folders_says_so(ada_at: Browser, account: Account) -> None:
-    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "1m"})
+    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "1m", "new_contacts": "nobody"})
     assert page.status == 422
     assert "Choose the folders first" in page.words()
 
@@ -274,6 +279,6 @@ def test_pause_and_resume(ada_at: Browser, set_up: Account) -> None:
 
 def test_worker_may_not_change_anything(browser: Browser, wim: object, set_up: Account) -> None:
     browser.sign_in("wim@example.com", "lamp desk harbour 7")
-    for path in ("folders", "folders/reload", "sync", "pause", "resume"):
+    for path in ("folders", "folders/reload", "folders/count", "reinitialise", "sync", "pause", "resume"):
         assert browser.post(f"/accounts/{set_up.id}/{path}").status in (302, 303, 403)
     assert runs() == []

@@ -12,6 +12,7 @@ from mailadmin import db, leases
 from mailadmin.accounts.models import Account, Health, Window
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.errors import RuleBroken
+from mailadmin.mail.errors import Category
 from mailadmin.permissions import SYSTEM
 from mailadmin.sync import service
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
@@ -119,6 +120,24 @@ def test_next_sync_follows_the_account_s_own_interval(session: Session) -> None:
     account = a_due_account(session, sync_minutes=60)
     minutes = (service.next_sync(account) - db.now()).total_seconds() / 60
     assert 53 < minutes < 67
+
+
+def test_nothing_runs_by_itself_more_often_than_the_provider_likes(session: Session) -> None:
+    provider = accounts.a_provider(session, least_minutes=30)
+    account = a_due_account(session, provider_id=provider.id, sync_minutes=5, failures=0)
+    soonest = timedelta(minutes=29, seconds=59)
+    assert service.next_sync(account) - db.now() > soonest
+    for ending in (
+        service.Ending(RunOutcome.COMPLETE),
+        service.Ending(RunOutcome.PARTIAL, "There is more.", at_once=True, says_health=False),
+        service.Ending(RunOutcome.FAILED, "The server is away.", category=Category.NETWORK),
+    ):
+        run = request(session, account)
+        service.finish_run(session, run, account, ending)
+        assert account.next_sync_at is not None
+        assert account.next_sync_at - db.now() > soonest
+    account.sync_minutes = 60
+    assert service.next_sync(account) - db.now() > timedelta(minutes=53)
 
 
 # Setting up.
