@@ -1,0 +1,213 @@
+"""Everything that an account is, in one form: what the set-up asks about its servers, and the rest."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from wtforms import (
+    BooleanField,
+    EmailField,
+    PasswordField,
+    RadioField,
+    SelectChoice,
+    SelectField,
+    StringField,
+    TextAreaField,
+    ValidationError,
+)
+
+from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account, Kind, NewContacts, SentCopies, Window
+from mailadmin.accounts.service import AccountWish, Login, SecretsWanted
+from mailadmin.errors import RuleBroken
+from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod, TLSMode
+from mailadmin.people.models import Person, Team
+from mailadmin.providers import service as providers
+from mailadmin.providers.models import Provider
+from mailadmin.sealed import Secret
+from mailadmin.text import t
+from mailadmin.wizard import choices
+from mailadmin.wizard.forms import CONTACT_WORDS, METHOD_WORDS, SHORT, WINDOW_WORDS, KindForm
+from mailadmin.wizard.servers_form import StepServersForm
+from mailadmin.wizard.step_forms import as_validator
+
+_RECEIVING = tuple(choices.BY_HAND.values())
+
+
+class SettingsForm(KindForm, StepServersForm):
+    """An account as it is. What a person typed as a password is never shown again."""
+
+    address = EmailField(t("E-mail address"))
+    slug = StringField(t("Account ID"))
+    name = StringField(t("Account name"), [SHORT])
+    sender_name = StringField(t("Sender name"), [SHORT])
+    is_primary = BooleanField(t("Primary account"))
+    notes = TextAreaField(t("Notes"))
+    method = RadioField(t("Sign-in method"))
+    provider_id = SelectField(t("Provider"), coerce=int)
+    own_servers = BooleanField(t("Use other servers for this account alone"))
+    window = SelectField(t("Sync messages from"))
+    sync_minutes = StringField(t("Minutes between two syncs"))
+    new_contacts = RadioField(t("Create contacts"))
+    at_once = BooleanField(t("Save at once, and test afterwards"))
+
+    def __init__(
+        self, account: Account, *, providers_: Iterable[Provider], people: Iterable[Person], teams: Iterable[Team]
+    ) -> None:
+        super().__init__(account, **_values(account))
+        self._providers = list(providers_)
+        self.offer_owners(people, teams)
+        self.provider_id.choices = [
+            SelectChoice("0", t("None: only its own servers") if account.servers else t("By the address’s domain")),
+            *(SelectChoice(str(provider.id), provider.name) for provider in self._providers),
+        ]
+        self.method.choices = _worded(METHOD_WORDS)
+        self.new_contacts.choices = _worded(CONTACT_WORDS)
+        self.window.choices = _worded(WINDOW_WORDS)
+        if not account.is_set_up:  # The set-up asks for it.
+            del self.window, self.at_once
+
+    def protocols(self, account: Account) -> list[ServerProtocol]:
+        """Both: another provider may be chosen, or own servers."""
+        return list(_RECEIVING)
+
+    def rename_server(self, direction: Direction, host: str) -> None:
+        """As in the set-up; it is this account's own server then."""
+        self.own_servers.data = True
+        super().rename_server(direction, host)
+
+    def validate(self, extra_validators: object = None) -> bool:
+        if self.own_servers.data:
+            for protocol in ServerProtocol:
+                host, port, mode = (self[f"{protocol}_{part}"] for part in ("host", "port", "tls_mode"))
+                if mode.data in set(TLSMode) and (host.data or "").strip():
+                    port.data = providers.settled_port(protocol, TLSMode(mode.data), port.data or "")
+        return super().validate(extra_validators)
+
+    def _check_server(self, direction: Direction, protocol: ServerProtocol) -> None:
+        if self.own_servers.data:
+            super()._check_server(direction, protocol)
+
+    def validate_address(self, field: EmailField) -> None:
+        as_validator(lambda: accounts.check_address(field.data or ""))
+
+    def validate_slug(self, field: StringField) -> None:
+        as_validator(lambda: accounts.check_slug(field.data or ""))
+
+    def validate_notes(self, field: TextAreaField) -> None:
+        as_validator(lambda: accounts.check_notes(field.data or ""))
+
+    def validate_sync_minutes(self, field: StringField) -> None:
+        text = (field.data or "").strip()
+        if text and not (text.isascii() and text.isdigit() and len(text) < 6):
+            raise ValidationError(t("Write a number of minutes, or leave it empty."))
+
+    def validate_password(self, field: PasswordField) -> None:
+        if field.data or self._account.is_set_up:  # Until then the set-up asks for it.
+            super().validate_password(field)
+
+    def refuse(self, broken: RuleBroken) -> None:
+        """Show a broken rule at its field: all passwords that are wanted at once, and servers by their protocol."""
+        if isinstance(broken, SecretsWanted):
+            for each in broken.all:
+                super().refuse(each)
+            return
+        direction, _, part = (broken.field or "").partition("_")
+        if direction in set(Direction) and part:
+            protocol = ServerProtocol.SMTP if direction == Direction.OUTGOING else self.protocol.data
+            broken = RuleBroken(broken.message, field=f"{protocol}_{part}")
+        super().refuse(broken)
+
+    def ask_again(self) -> None:
+        """A password that was typed does not come back with the form: say so where it has to be typed again."""
+        for field in (self.password, self.sending_password):
+            if field.data and not field.errors:
+                field.errors = [t("Type it again: a password is never written into a page.")]
+
+    def wish(self) -> AccountWish:
+        """What was typed, as the service takes it. Raises RuleBroken."""
+        provider_id, sending = self.provider_id.data or None, self._sending()
+        incoming, outgoing = self._own_servers()
+        by_hand = self.login_format.data == LoginFormat.BY_HAND
+        minutes = (self.sync_minutes.data or "").strip()
+        return replace(
+            accounts.wish_of(self._account),
+            address=self.address.data or "",
+            slug=self.slug.data or "",
+            name=self.name.data or "",
+            kind=Kind(self.kind.data),
+            team=self.team.data or "",
+            owner_id=self.owner_id.data or None,
+            is_primary=self.is_primary.data,
+            notes=self.notes.data or "",
+            sender_name=self.sender_name.data or "",
+            sender_address=self.sender_address.data or "",
+            reply_to=self.reply_to.data or "",
+            sent_copies=SentCopies(self.sent_copies.data),
+            new_contacts=NewContacts(self.new_contacts.data),
+            sync_minutes=int(minutes) if minutes else None,
+            window=Window(self.window.data) if self.window else None,
+            protocol=ServerProtocol(self.protocol.data),
+            login_format=self._login_format(provider_id),
+            provider_id=provider_id,
+            incoming=incoming,
+            outgoing=outgoing,
+            login=Login(
+                (self.username.data or "") if by_hand else "",
+                _secret(self.password),
+                SignInMethod(self.method.data),
+            ),
+            sending=sending,
+        )
+
+    def _own_servers(self) -> tuple[Server | None, Server | None]:
+        if not self.own_servers.data:
+            return None, None
+        has_outgoing = bool((self.smtp_host.data or "").strip())
+        incoming = self._server(Direction.INCOMING, ServerProtocol(self.protocol.data))
+        return incoming, self._server(Direction.OUTGOING, ServerProtocol.SMTP) if has_outgoing else None
+
+    def _login_format(self, provider_id: int | None) -> LoginFormat | None:
+        """None follows the provider: where it did before and nothing else was chosen, or where that is the same."""
+        chosen, before = LoginFormat(self.login_format.data), self._account.login_format
+        old, new = self._account.provider, next((p for p in self._providers if p.id == provider_id), None)
+        followed = old.login_format if old else LoginFormat.ADDRESS
+        if before is None and chosen is followed:
+            return None
+        return None if new is not None and chosen is new.login_format else chosen
+
+    def _sending(self) -> Login | None:
+        if self.same_credentials.data:
+            return None
+        stored = self._account.credential(Direction.OUTGOING)
+        method = stored.method if stored and self.has_sending_password else SignInMethod.PASSWORD
+        return Login(self.sending_username.data or "", _secret(self.sending_password), method)
+
+
+def _values(account: Account) -> dict[str, Any]:
+    """What stands in the form beside the servers."""
+    return {
+        "address": account.address,
+        "slug": account.slug,
+        "name": account.name,
+        "sender_name": account.sender_name,
+        "kind": account.kind.value,
+        "team": account.team.name if account.team else "",
+        "owner_id": account.owner_id or 0,
+        "is_primary": account.is_primary,
+        "notes": account.notes,
+        "method": (account.method or SignInMethod.PASSWORD).value,
+        "provider_id": account.provider_id or 0,
+        "own_servers": bool(account.servers),
+        "window": account.window.value,
+        "sync_minutes": str(account.sync_minutes or ""),
+        "new_contacts": account.new_contacts.value,
+    }
+
+
+def _worded(words: dict[Any, str]) -> list[SelectChoice]:
+    return [SelectChoice(value.value, t(word)) for value, word in words.items()]
+
+
+def _secret(field: PasswordField) -> Secret | None:
+    return Secret(field.data) if field.data else None

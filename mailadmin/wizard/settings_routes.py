@@ -1,0 +1,129 @@
+"""The settings of an account. New servers, user names and passwords are tested before they replace the old ones."""
+
+from flask import make_response, request
+
+from mailadmin import boot, db, queue, web
+from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account
+from mailadmin.connections import service as connections
+from mailadmin.errors import RuleBroken
+from mailadmin.mail.types import Direction
+from mailadmin.people import service as people
+from mailadmin.permissions import Permission
+from mailadmin.providers import service as providers
+from mailadmin.text import t
+from mailadmin.web import Answer
+from mailadmin.wizard.routes import bp
+from mailadmin.wizard.settings_form import SettingsForm
+
+
+@bp.route("/accounts/<int:account_id>/settings", methods=["GET", "POST"])
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def settings(account_id: int) -> Answer:
+    session = db.session()
+    account = accounts.get(session, account_id)
+    form = _form(account)
+    if form.validate_on_submit():
+        try:
+            return _saved(account, form)
+        except RuleBroken as broken:
+            _refused(account, form, broken)
+    direction, host = request.args.get("direction", ""), request.args.get("host", "")
+    # Not anybody's link: a name that the last test has seen.
+    if request.method == "GET" and direction in set(Direction) and host in connections.named_hosts(session, account_id):
+        form.rename_server(Direction(direction), host)
+    return _settings_page(account, form)
+
+
+@bp.post("/accounts/<int:account_id>/settings/test")
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def try_settings(account_id: int) -> Answer:
+    """Test what stands in the settings form; nothing of it is saved."""
+    account = accounts.get(db.session(), account_id)
+    form = _form(account)
+    if form.validate_on_submit():
+        try:
+            return _tested(account, form, saves=False)
+        except RuleBroken as broken:
+            _refused(account, form, broken)
+    return _settings_page(account, form, retarget=f"#account-{account_id}")
+
+
+def _saved(account: Account, form: SettingsForm) -> Answer:
+    """Save what was typed: at once, or when it has passed a test, if it is about the connection. Raises RuleBroken."""
+    session, account_id = db.session(), account.id
+    wish, version = form.wish(), form.version.data
+    is_connecting = bool(accounts.changes_if(session, account, wish=wish, version=version) & accounts.CONNECTING)
+    if is_connecting and account.is_set_up and not form.at_once.data:
+        return _tested(account, form, saves=True)
+    before = accounts.primary(session)
+    accounts.change(session, account, wish=wish, version=version, actor=web.actor())
+    said = t("Saved")
+    if before and account.is_primary and before is not account:
+        said = t("Saved. It is the primary account now, in place of {address}", address=before.address)
+    if not (is_connecting and account.is_set_up):
+        session.commit()
+        return web.done("wizard.settings", said=said, account_id=account_id)
+    connections.request_check(session, account=account, actor=web.actor())
+    session.commit()
+    if queue.ring("check"):
+        return web.done("connections.show", said=said, account_id=account_id)
+    said = t("The queue cannot be reached. The test starts by itself when it is back.")
+    return web.done("connections.show", said=said, tone="warn", account_id=account_id)
+
+
+def _tested(account: Account, form: SettingsForm, *, saves: bool) -> Answer:
+    """Test what was typed, and go where the test is seen; if it `saves`, passing makes it count. Raises RuleBroken."""
+    session, wish, version = db.session(), form.wish(), form.version.data
+    legs = accounts.legs_if(session, account, wish=wish, version=version)
+    change = accounts.Change(account.id, version, wish, web.actor()) if saves else None
+    check = connections.request_draft_check(
+        session, legs=legs, address=account.address, actor=web.actor(), change=change
+    )
+    check_id, account_id = check.id, account.id
+    session.commit()
+    queue.ring("check")
+    if not web.is_htmx():
+        return web.done("connections.draft", check_id=check_id, saves=1 if saves else None)
+    answer = make_response(web.page("wizard/_trial.html", account_id=account_id, check_id=check_id, saves=saves))
+    # The form stays as it is, with the password that was typed; the test is seen below it.
+    answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#trial", "innerHTML"
+    return answer
+
+
+def _refused(account: Account, form: SettingsForm, broken: RuleBroken) -> None:
+    db.session.rollback()
+    form.refuse(broken)
+    if broken.field == "version":
+        form.renew_version(account.version)
+
+
+def _settings_page(account: Account, form: SettingsForm, *, retarget: str = "") -> Answer:
+    if form.errors or form.form_errors:
+        form.ask_again()
+    page = web.page(
+        "wizard/settings.html",
+        "wizard/_form.html",
+        422 if request.method == "POST" else 200,
+        form=form,
+        account=account,
+        state=accounts.state_of(account),
+        tab="settings",
+        primary=accounts.primary(db.session()),
+        usual_minutes=boot.settings().sync_minutes,
+        reconnects=request.method == "GET" and "reconnect" in request.args,
+    )
+    answer = make_response(page)
+    if retarget and web.is_htmx():  # The form with what is wrong takes its own place, not that of the test.
+        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = retarget, "outerHTML"
+    return answer
+
+
+def _form(account: Account) -> SettingsForm:
+    session = db.session()
+    return SettingsForm(
+        account,
+        providers_=providers.everyone(session),
+        people=accounts.possible_owners(session),
+        teams=people.teams(session),
+    )
