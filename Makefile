@@ -5,6 +5,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml \
 	--upgrade --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
+# Files in parallel: most tests wait for servers and processes. One file stays in one process, in its order.
+PARALLEL := -n 3 --dist loadfile
 # What `make test` runs on SQLite and `make test-slow` on PostgreSQL as well; the rest asks for both by itself.
 ON_BOTH := tests/people tests/mailbox tests/providers tests/console tests/accounts tests/wizard tests/test_web.py \
 	tests/sync/test_routes.py tests/connections/test_routes.py
@@ -19,12 +21,12 @@ run: .venv/installed ## Install what is needed into .venv, then start everything
 
 test: .venv/installed-dev ## Install the test servers, then run all tests but the slow ones (ARGS="tests/sync -x")
 	@tests/install.sh
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(PARALLEL) $(ARGS)
 
 test-slow: .venv/installed-dev ## Run the tests that take long by nature, and the pages on PostgreSQL
 	@tests/install.sh
-	@TEST_DATABASE=postgresql $(PYTEST) $(ON_BOTH)
-	@$(PYTEST) -m slow $(ARGS)
+	@TEST_DATABASE=postgresql $(PYTEST) $(PARALLEL) $(ON_BOTH)
+	@$(PYTEST) $(PARALLEL) -m slow $(ARGS)
 
 check: .venv/installed-dev ## Lint, check the format, the types and the floors
 	$(BIN)/ruff check
@@ -38,6 +40,7 @@ audit: .venv/installed-dev ## Look the locked packages up among known vulnerabil
 bench: .venv/installed-dev ## Measure the speed
 	@$(BIN)/python -m bench $(ARGS)
 	@$(BIN)/python -m bench.checks
+	@$(BIN)/python -m bench.accounts
 
 format: .venv/installed-dev ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff format

@@ -16,8 +16,10 @@ from mailadmin import db, leases, queue
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
+from mailadmin.organisation import service as organisation
 from mailadmin.people import service as people
 from mailadmin.sync import service as sync
+from mailadmin.wizard import service as wizard
 
 LEASE_SECONDS = 20.0
 CHECK_PATIENCE = timedelta(seconds=5)
@@ -34,20 +36,30 @@ class Clock:
         self._queue_is_away = False
         self._next_sweep = 0.0
         self._is_new = True
+        self._had_a_break = False
 
     def tick(self) -> bool:
         """Do what is due and say True, if this clock leads. Raises SQLAlchemyError while the database is away."""
         if not self._leads():
             return False
         if self._queue_answers():
-            for step in (set_up_accounts, start_due_syncs, find_lost_syncs, find_waiting_checks):
+            for step in (set_up_accounts, self._catch_up, start_due_syncs, find_lost_syncs, find_waiting_checks):
                 self._do(step)
+            self._do(find_waiting_lookups)
             self._do(go_on_deleting, again=self._is_new)
             self._is_new = False
         if time.monotonic() >= self._next_sweep:
             self._do(sweep)
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
         return True
+
+    def _catch_up(self) -> None:
+        """After a time in which the company did not use its mail, let the accounts begin again one after the other."""
+        with db.transaction() as session:
+            uses_mail = organisation.uses_mail(session)
+            if uses_mail and self._had_a_break:
+                sync.catch_up(session)
+        self._had_a_break = not uses_mail
 
     def end(self) -> None:
         """Let another clock lead at once."""
@@ -76,7 +88,7 @@ class Clock:
 
     def _do(self, step: Callable[..., None], **values: bool) -> None:
         """One step. When it fails the others go on, and the log says so once."""
-        name = step.__name__.replace("_", " ")
+        name = step.__name__.replace("_", " ").strip()
         try:
             step(**values)
         except (OperationalError, InterfaceError):
@@ -135,6 +147,15 @@ def find_waiting_checks() -> None:
         queue.ring("check")
 
 
+def find_waiting_lookups() -> None:
+    """Ring for lookups that nobody took, or whose job died."""
+    with db.reading() as session:
+        are_waiting = wizard.are_waiting(session, longer_than=CHECK_PATIENCE)
+    rung = queue.waiting()
+    if are_waiting and rung is not None and not rung[queue.Line.LOOKUP]:
+        queue.ring("detect")
+
+
 def go_on_deleting(*, again: bool) -> None:
     """Ring for accounts that are being deleted; `again` when whoever did it before may have been killed."""
     with db.reading() as session:
@@ -150,3 +171,4 @@ def sweep() -> None:
         leases.forget(session, prefix="runner:", before=db.now() - timedelta(hours=1))
         people.forget_old_sessions(session)
         connections.forget_old_drafts(session)
+        wizard.forget_old_lookups(session)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from mailadmin.errors import SettingMissing
+from mailadmin.mail.findings import ISPDB
 from mailadmin.mail.types import Rules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ class Settings:
     check_seconds: float = 15.0
     proxies: int = 0
     secure_cookies: bool = False
+    ispdb: str = ISPDB
 
     def __repr__(self) -> str:
         return f"Settings(database={self.database_url.partition(':')[0]}, public_url={self.public_url!r})"
@@ -64,11 +66,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         # Heroku's router stands in front of every dyno and speaks TLS; elsewhere nobody's headers are believed unasked.
         proxies=_whole(environ, "MAILADMIN_PROXIES", 1 if environ.get("DYNO") else 0, least=0),
         secure_cookies=public_url.startswith("https:") or bool(environ.get("DYNO")),
+        ispdb=read_ispdb(environ),
     )
 
 
 def read_rules(environ: Mapping[str, str]) -> Rules:
-    """What connections to mail servers may do: networks, ports, plaintext, an extra CA file."""
+    """What connections to mail servers may do: networks, ports, plaintext, an extra CA file, own name servers."""
     try:
         networks = tuple(ip_network(n) for n in _list(environ, "MAILADMIN_ALLOWED_NETWORKS"))
     except ValueError as error:
@@ -83,7 +86,16 @@ def read_rules(environ: Mapping[str, str]) -> Rules:
     if ca_file and not Path(ca_file).is_file():
         raise SettingMissing(f"MAILADMIN_CA_FILE names {ca_file}, which is not a file.")
     plaintext = environ.get("MAILADMIN_ALLOW_PLAINTEXT", "").lower() in TRUE
-    return Rules(networks=networks, ports=ports, plaintext=plaintext, ca_file=ca_file)
+    name_servers = tuple(_name_server(text) for text in _list(environ, "MAILADMIN_DNS"))
+    return Rules(networks=networks, ports=ports, plaintext=plaintext, ca_file=ca_file, name_servers=name_servers)
+
+
+def read_ispdb(environ: Mapping[str, str]) -> str:
+    """The base URL of the public list of mail domains; empty: it is not asked."""
+    url = environ.get("MAILADMIN_ISPDB_URL", ISPDB).strip()
+    if url and not url.startswith("https://"):
+        raise SettingMissing(f"MAILADMIN_ISPDB_URL has to begin with https://, such as {ISPDB}, or to be empty.")
+    return url
 
 
 def normalised_database_url(url: str) -> str:
@@ -132,6 +144,17 @@ def _secret(environ: Mapping[str, str], name: str) -> str:
         except OSError as error:
             raise SettingMissing(f"{name}_FILE names {path}, which cannot be read: {error.strerror}.") from error
     return environ.get(name, "").strip()
+
+
+def _name_server(text: str) -> tuple[str, int]:
+    """The address and port in `text`: `192.0.2.53`, `192.0.2.53:5353`, `[2001:db8::53]:5353`."""
+    try:
+        parts = urlsplit(f"//{text}" if text.count(":") < 2 or text.startswith("[") else f"//[{text}]")
+        return str(ip_address(parts.hostname or "")), parts.port or 53
+    except ValueError as error:
+        raise SettingMissing(
+            "MAILADMIN_DNS is not a list of addresses of name servers such as 192.0.2.53,127.0.0.1:5353."
+        ) from error
 
 
 def _list(environ: Mapping[str, str], name: str) -> list[str]:

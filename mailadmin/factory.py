@@ -7,24 +7,27 @@ from flask_login import LoginManager
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from mailadmin import boot, web
+from mailadmin import boot, queue, web
 from mailadmin.config import ROOT, Settings
 from mailadmin.connections import routes as connections
 from mailadmin.console import frame
+from mailadmin.console import provider_routes as providers
 from mailadmin.console import routes as console
 from mailadmin.mailbox import routes as mailbox
+from mailadmin.organisation import routes as organisation
 from mailadmin.people import routes as people
-from mailadmin.providers import routes as providers
 from mailadmin.sync import routes as sync
 from mailadmin.wizard import routes as wizard
+from mailadmin.wizard import settings_routes, step_routes
 
 YEAR_SECONDS = 365 * 24 * 3600
 REQUEST_BYTES = 1_000_000
+QUEUE_PATIENCE = 1.0  # seconds that a page waits for the queue, which may hang
 
 
 def create_app(settings: Settings) -> Flask:
     """The console as a WSGI application, for the installation that `settings` describe."""
-    boot.start(settings)
+    boot.start(settings, queue_patience=QUEUE_PATIENCE)
     app = Flask("mailadmin", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "mailadmin/static"))
     app.config.update(_configuration(settings))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -38,8 +41,9 @@ def create_app(settings: Settings) -> Flask:
     logins.session_protection = None  # Sessions are rows, see people.service.
     logins.user_loader(people.load_signed_in)
     web.furnish(app)
-    for module in (people, providers, connections, sync, mailbox, wizard, console):
-        app.register_blueprint(module.bp)
+    modules = (organisation, people, providers, connections, sync, mailbox, wizard, step_routes, settings_routes)
+    for bp in dict.fromkeys(module.bp for module in (*modules, console)):  # One blueprint may stand in several modules.
+        app.register_blueprint(bp)
     app.context_processor(frame.context)
     return app
 
@@ -57,7 +61,10 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "MAX_FORM_MEMORY_SIZE": REQUEST_BYTES,
         "SEND_FILE_MAX_AGE_DEFAULT": YEAR_SECONDS,
         "RATELIMIT_STORAGE_URI": _limits_url(settings.redis_url),
-        "RATELIMIT_STORAGE_OPTIONS": {} if settings.redis_tls_verify else {"ssl_cert_reqs": "none"},
+        "RATELIMIT_STORAGE_OPTIONS": {
+            **queue.patient(QUEUE_PATIENCE),
+            **({} if settings.redis_tls_verify else {"ssl_cert_reqs": "none"}),
+        },
     }
 
 

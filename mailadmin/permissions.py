@@ -11,6 +11,7 @@ class Permission(StrEnum):
     MANAGE_PROVIDERS = "manage providers"
     MANAGE_ACCOUNTS = "manage accounts"
     MANAGE_PEOPLE = "manage people"
+    MANAGE_COMPANY = "manage company"
     READ_MAIL = "read mail"
 
 

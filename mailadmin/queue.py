@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from rq import Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class Line(StrEnum):
-    """The queues: somebody waits at a page, the regular syncs, and what may take long."""
+    """The queues: somebody waits at a page, for seconds or up to a minute; the regular syncs; what may take long."""
 
+    LOOKUP = "lookup"
     INTERACTIVE = "interactive"
     SYNC = "sync"
     BULK = "bulk"
@@ -43,6 +46,7 @@ class Listed:
 
 # Nothing else runs, whatever somebody writes into the queue.
 JOBS = {
+    "detect": Listed("mailadmin.wizard.jobs.drain_lookups", Line.LOOKUP, 120),
     "check": Listed("mailadmin.connections.jobs.drain_checks", Line.INTERACTIVE, 120),
     "sync": Listed("mailadmin.sync.jobs.run_sync", Line.SYNC, 3600),
     "purge": Listed("mailadmin.sync.jobs.purge", Line.BULK, 3600),
@@ -67,18 +71,26 @@ class ListedJob(Job):
 _connection: Redis | None = None
 
 
-def open_queue(url: str, *, tls_verify: bool = True) -> None:
-    """Use the Redis-compatible server at `url`; nothing is connected yet."""
+def open_queue(url: str, *, tls_verify: bool = True, patience: float | None = None) -> None:
+    """Use the Redis-compatible server at `url`; nothing is connected yet. `patience`: see `connect`."""
     global _connection
-    _connection = connect(url, tls_verify=tls_verify)
+    _connection = connect(url, tls_verify=tls_verify, patience=patience)
 
 
-def connect(url: str, *, tls_verify: bool = True) -> Redis:
-    """A client for `url`. Heroku's certificates are self-signed: `tls_verify` False accepts them on this connection."""
-    options: dict[str, Any] = {"socket_connect_timeout": 2}
+def connect(url: str, *, tls_verify: bool = True, patience: float | None = None) -> Redis:
+    """A client for `url`. Heroku's certificates are self-signed: `tls_verify` False accepts them on this connection.
+
+    With `patience` (seconds) an answer is awaited so long and asked for once: a page must not hang with its queue.
+    """
+    options: dict[str, Any] = {"socket_connect_timeout": 2} if patience is None else patient(patience)
     if url.startswith("rediss:") and not tls_verify:
         options["ssl_cert_reqs"] = "none"
     return Redis.from_url(url, **options)
+
+
+def patient(seconds: float) -> dict[str, Any]:
+    """The options of a client that asks once and awaits each answer for `seconds`."""
+    return {"socket_connect_timeout": seconds, "socket_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
 
 
 def connection() -> Redis:

@@ -1,10 +1,10 @@
 """The process that runs jobs, and the clock that starts what is due.
 
-The runner forks two workers: one for what somebody waits for at a page, one for everything else, so that a test never
-stands behind a sync. It starts them again when they end, and itself does nothing but keep time: its lease
-"runner:..." says that it lives, and `clock` does what is due. A database or queue that is away for a while is waited
-for. Whoever kills the runner kills its workers and their jobs with it; what they were doing is taken up again because
-the database knows.
+The runner forks three workers: one each for the lookups and the tests for which somebody waits at a page, and one for
+everything else, so that a lookup never stands behind a test, nor a test behind a sync. It starts them again when they
+end, and itself does nothing but keep time: its lease "runner:..." says that it lives, and `clock` does what is due. A
+database or queue that is away for a while is waited for. Whoever kills the runner kills its workers and their jobs with
+it; what they were doing is taken up again because the database knows.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from mailadmin import boot, db, leases, queue, schema
 from mailadmin.clock import Clock
 from mailadmin.config import Settings
-from mailadmin.mail import catalogue, dial
+from mailadmin.mail import catalogue, dial, known_providers
 from mailadmin.mail.errors import MailError
 from mailadmin.processes import Backoff, die_with_parent, leash_forks
 
@@ -34,7 +34,11 @@ TICK_SECONDS = 5.0
 STEP_SECONDS = 0.1
 GRACE_SECONDS = 10.0
 JOB_MODULES = sorted({listed.path.rpartition(".")[0] for listed in queue.JOBS.values()})
-LINES = {"interactive": [queue.Line.INTERACTIVE], "background": [queue.Line.SYNC, queue.Line.BULK]}
+LINES = {
+    "lookup": [queue.Line.LOOKUP],
+    "interactive": [queue.Line.INTERACTIVE],
+    "background": [queue.Line.SYNC, queue.Line.BULK],
+}
 # What RQ repeats while the queue is away, which the clock says once, and that there is nothing to stop at the end.
 NOT_SAID = ("could not connect to Redis", "no horse found")
 log = logging.getLogger(__name__)
@@ -172,6 +176,7 @@ def run(settings: Settings) -> None:
     for module in JOB_MODULES:
         import_module(module)  # Before the fork: a job starts in milliseconds when nothing has to be read for it.
     catalogue.rules()
+    known_providers.everyone()
     with suppress(MailError):  # The tests will say it.
         dial.warm_up(settings.rules)
     Runner().run()

@@ -103,6 +103,14 @@ def is_polled() -> bool:
     return bool(getattr(current_app.view_functions.get(request.endpoint or ""), "polled", False))
 
 
+def row_id(text: str) -> int:
+    """The number of a row in `text`, for `request.args.get(..., type=row_id)`. Raises ValueError if no row has it."""
+    found = int(text) if len(text) <= len(str(LARGEST_ID)) else 0
+    if not 0 < found <= LARGEST_ID:
+        raise ValueError(text[:20])
+    return found
+
+
 def actor() -> Actor:
     """Who makes this request, for the audit trail."""
     return Actor(current_user.person.name, current_user.person.id, request.remote_addr or "")
@@ -251,7 +259,12 @@ def _static_hash(path: str) -> str:
 
 def asset(path: str) -> str:
     """The address of a static file; it changes with the content, so that browsers may keep it for ever."""
-    return url_for("static", filename=path, v=_static_hash(path))
+    return _asset(request.root_path, path)
+
+
+@cache
+def _asset(_root: str, path: str) -> str:
+    return url_for("static", filename=path, v=_static_hash(path))  # A page asks for it at every icon.
 
 
 @cache

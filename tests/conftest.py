@@ -18,6 +18,7 @@ from mailadmin.people.models import Person
 from mailadmin.permissions import PersonRole
 from tests import databases, factories
 from tests.pages import Browser
+from tests.servers.town import Town
 
 SECRET_KEY = secrets.token_hex(32)
 
@@ -37,6 +38,13 @@ def queue_url() -> Iterator[str]:
     server.start()
     yield f"unix://{folder / 'v.sock'}"
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A name server and web sites, for domains that each test adds under names of its own."""
+    with Town(tmp_path_factory.mktemp("town")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,11 @@ def test_sqlite_is_refused_where_files_are_forgotten() -> None:
         ("MAILADMIN_ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("MAILADMIN_ALLOWED_PORTS", "imap"),
         ("MAILADMIN_CA_FILE", "/nowhere/ca.pem"),
+        ("MAILADMIN_DNS", "ns.example.com"),
+        ("MAILADMIN_DNS", "192.0.2.53:dns"),
+        ("MAILADMIN_DNS", "192.0.2.53:99999"),
+        ("MAILADMIN_DNS", "[2001:db8::53"),
+        ("MAILADMIN_ISPDB_URL", "http://ispdb.example.com/"),
         ("MAILADMIN_SYNC_MINUTES", "0"),
         ("MAILADMIN_SYNC_MINUTES", "-5"),
     ],
@@ -67,3 +72,13 @@ def test_settings_show_no_secret() -> None:
 
 def test_a_url_is_shown_without_its_password() -> None:
     assert without_password("redis://:geheim@host:6379/0") == "redis://host:6379/0"
+
+
+def test_name_servers_are_a_list_of_addresses_with_or_without_a_port() -> None:
+    rules = read_rules({"MAILADMIN_DNS": "192.0.2.53, 127.0.0.1:5353, 2001:db8::53, [::1]:5353"})
+    assert rules.name_servers == (("192.0.2.53", 53), ("127.0.0.1", 5353), ("2001:db8::53", 53), ("::1", 5353))
+
+
+def test_the_public_list_is_asked_unless_it_is_set_to_nothing() -> None:
+    assert read_settings(COMPLETE).ispdb.startswith("https://autoconfig.thunderbird.net/")
+    assert read_settings(COMPLETE | {"MAILADMIN_ISPDB_URL": ""}).ispdb == ""

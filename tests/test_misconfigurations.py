@@ -157,7 +157,8 @@ def test_a_right_one_passes(house: House) -> None:
 
 
 def _an_account(number: int, case: dict[str, Any], house: House) -> int:
-    wanted = {Direction.INCOMING: house.server(case.get("incoming", "dovecot imaps implicit"), ServerProtocol.IMAP)}
+    protocol = ServerProtocol(case.get("protocol", "imap"))
+    wanted = {Direction.INCOMING: house.server(case.get("incoming", "dovecot imaps implicit"), protocol)}
     if "outgoing" in case:
         wanted[Direction.OUTGOING] = house.server(case["outgoing"], ServerProtocol.SMTP)
     login = Login(case.get("username", "wim@example.org"), Secret(case.get("password", "password")))
@@ -174,12 +175,14 @@ def _an_account(number: int, case: dict[str, Any], house: House) -> int:
         for row in account.servers:  # Past the form, which would refuse some of them: rows may be older than its rules.
             server = wanted[row.direction]
             row.host, row.port, row.tls_mode = server.host, server.port, server.tls_mode
+            row.protocol = server.protocol
+        account.protocol = protocol
         return account.id
 
 
 def _provider(session: Session, minimum: TLSVersion, incoming: Server | None) -> Provider:
     assert incoming
-    wish = ProviderWish(name="Harbour Mail", domains=(), incoming=incoming)
+    wish = ProviderWish(name="Harbour Mail", domains=(), servers=(incoming,))
     provider = providers.save(session, wish=wish, actor=SYSTEM)
     provider.minimum_tls = minimum
     return provider

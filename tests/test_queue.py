@@ -1,5 +1,7 @@
 """The doorbell: what runs, what is refused, and what happens while the queue is away."""
 
+import time
+
 import pytest
 from rq import Queue
 from rq.job import Job
@@ -8,6 +10,7 @@ from rq.worker import SimpleWorker
 
 from mailadmin import queue
 from mailadmin.config import Settings
+from tests.servers.silent import Listener, silence
 
 proofs: list[object] = []
 
@@ -74,4 +77,14 @@ def test_a_queue_that_is_away_is_no_error(booted: Settings) -> None:
     queue.open_queue("unix:///nowhere/queue.sock")
     assert queue.ring("sync", 7) is False
     assert queue.waiting() is None
+    queue.open_queue(booted.redis_url)
+
+
+def test_a_queue_that_hangs_is_given_up_soon(booted: Settings) -> None:
+    with Listener(silence) as hanging:
+        queue.open_queue(f"redis://127.0.0.1:{hanging.port}", patience=0.2)
+        began = time.monotonic()
+        assert queue.ring("sync", 7) is False
+        assert queue.waiting() is None
+        assert time.monotonic() - began < 2
     queue.open_queue(booted.redis_url)

@@ -32,11 +32,13 @@ COMMANDS = {
     "runner": ("mailadmin.cli.processes:runner", "The process that runs jobs and the clock."),
     "doctor": ("mailadmin.cli.doctor:doctor", "Say what works here, and what to do about the rest."),
     "people": ("mailadmin.cli.people:people", "Add and list people."),
+    "providers": ("mailadmin.cli.providers:providers", "Export and import providers."),
     "check": ("mailadmin.cli.check:check", "Test one connection; nothing is stored."),
+    "detect": ("mailadmin.cli.detect:detect", "Say where the mail of an address lives, and who says so."),
     "diagnose": ("mailadmin.cli.diagnose:diagnose", "Explain what a server or a program said."),
     "accounts": ("mailadmin.cli.accounts:accounts", "Import, list and sync mail accounts."),
 }
-SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync",)}
+SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync", "mailadmin.cli.sync:reinitialise")}
 
 
 class Commands(click.Group):

@@ -7,23 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 import click
-from sqlalchemy.orm import Session
 
 from mailadmin import db, queue
 from mailadmin.accounts import service
-from mailadmin.accounts.models import Account, Kind, Window
+from mailadmin.accounts.models import Account
 from mailadmin.cli import needs_boot
+from mailadmin.cli.account_cells import COLUMNS, wish_of_cells
 from mailadmin.connections import service as connections
 from mailadmin.errors import MailAdminError, RuleBroken
 from mailadmin.mail.scrub import visible
+from mailadmin.mail.types import Direction
 from mailadmin.permissions import COMMAND_LINE
-from mailadmin.providers import service as providers
-from mailadmin.sealed import Secret
-
-COLUMNS = (
-    *("address", "name", "kind", "owner", "team", "provider", "incoming", "outgoing"),
-    *("username", "method", "password", "since", "folders"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +79,51 @@ def list_(as_json: bool) -> None:
             click.echo(json.dumps(told) if as_json else f"{told['state']:<12}{told['stored']:>9,}  {told['address']}")
 
 
+@accounts.command("show")
+@click.argument("account")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@needs_boot
+def show(account: str, as_json: bool) -> None:
+    """Everything that ACCOUNT is, its address or its ID, but for secrets."""
+    with db.reading() as session:
+        found = service.named(session, account)
+        if found is None:
+            raise MailAdminError(f"There is no account called {account}.")
+        told = describe(found)
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    for name, value in told.items():
+        for n, line in enumerate(str("" if value is None else value).splitlines() or [""]):
+            click.echo(visible(f"{'' if n else name:<15}{line}".rstrip()))
+
+
 def describe(account: Account) -> dict[str, Any]:
-    """What `list --json` says of `account`."""
+    """What `list --json` and `show` say of `account`; where it can be imported, in the words of the file."""
+    servers = {direction: service.server_of(account, direction) for direction in Direction}
     return {
         "address": account.address,
+        "slug": account.slug,
         "name": account.name,
         "kind": account.kind.value,
         "owner": account.owner.email if account.owner else None,
+        "team": account.team.name if account.team else None,
+        "primary": account.is_primary,
         "provider": account.provider.name if account.provider else None,
+        "protocol": account.protocol.value,
+        "incoming": str(servers[Direction.INCOMING] or "") or None,
+        "outgoing": str(servers[Direction.OUTGOING] or "") or None,
+        "login_format": account.login_format.value if account.login_format else None,
+        "username": service.user_name(account, Direction.INCOMING),
+        "method": account.method.value if account.method else None,
+        "sender_name": account.sender_name,
+        "sender_address": account.sender_address,
+        "reply_to": account.reply_to,
+        "sent_copies": account.sent_copies.value,
+        "contacts": account.new_contacts.value,
+        "since": account.window.value,
+        "sync_minutes": account.sync_minutes,
+        "notes": account.notes,
         "state": service.state_of(account),
         "reason": account.health_reason or account.outgoing_reason,
         "stored": account.stored,
@@ -139,72 +170,11 @@ def take(row: Row) -> Outcome:
         if row.trouble:
             raise RuleBroken(row.trouble)
         with db.transaction() as session:
-            account = service.create(session, wish=_wish(session, row.cells), actor=COMMAND_LINE)
-            service.choose_window(session, account, window=_window(row.cells.get("since", "")))
+            account = service.create(session, wish=wish_of_cells(session, row.cells), actor=COMMAND_LINE)
             connections.request_many(session, accounts_=[account], actor=COMMAND_LINE)
             return Outcome(row.line, account.address, "imported")
     except RuleBroken as broken:
         return Outcome(row.line, address, "refused", broken.message)
-
-
-def _wish(session: Session, cells: dict[str, str]) -> service.AccountWish:
-    """The account that `cells` describe. Raises RuleBroken."""
-
-    def cell(name: str) -> str:
-        text = cells.get(name, "").strip()
-        if not text.isprintable():
-            raise RuleBroken(f"The cell {name} has a line break or a control character.")
-        return text
-
-    if cell("method").lower() not in ("", "password"):
-        raise RuleBroken(f"“{cell('method')}” is not a sign-in method here; write password.")
-    password = cells.get("password", "")
-    if not password:
-        raise RuleBroken("The password is missing.")
-    return service.AccountWish(
-        address=cell("address"),
-        name=cell("name"),
-        kind=_kind(cell("kind").lower(), owner=cell("owner"), team=cell("team")),
-        owner_id=_owner(session, cell("owner")),
-        provider_id=_provider(session, cell("provider")),
-        incoming=service.parse_server(cell("incoming")) if cell("incoming") else None,
-        outgoing=service.parse_server(cell("outgoing")) if cell("outgoing") else None,
-        login=service.Login(cell("username"), Secret(password)),
-        wanted_folders=cell("folders"),
-    )
-
-
-def _kind(text: str, *, owner: str, team: str) -> Kind:
-    if text == Kind.TEAM or team:
-        raise RuleBroken("There are no teams yet; write shared or personal.")
-    if text not in ("", Kind.SHARED, Kind.PERSONAL):
-        raise RuleBroken(f"“{text}” is not a kind of account; write shared or personal.")
-    return Kind(text) if text else Kind.PERSONAL if owner else Kind.SHARED
-
-
-def _owner(session: Session, email: str) -> int | None:
-    if not email:
-        return None
-    for person in service.possible_owners(session):
-        if person.email == email.lower():
-            return person.id
-    raise RuleBroken(f"Nobody here has the address {email}.")
-
-
-def _provider(session: Session, name: str) -> int | None:
-    if not name:
-        return None
-    provider = providers.find(session, name)
-    if provider is None:
-        raise RuleBroken(f"There is no provider called {name}.")
-    return provider.id
-
-
-def _window(text: str) -> Window:
-    word = text.strip().lower()
-    if word and word not in set(Window):
-        raise RuleBroken(f"“{word}” says not how far back to sync; write {', '.join(Window)}.")
-    return Window(word) if word else Window.THREE_MONTHS
 
 
 def _said(outcome: Outcome) -> str:

@@ -22,7 +22,7 @@ from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction, Password, Server, Stage, StageOutcome
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.providers import service as providers
-from mailadmin.providers.models import LoginFormat
+from mailadmin.providers.servers import direction_of
 
 _MARKS = {StageOutcome.PASSED: "passed", StageOutcome.FAILED: "FAILED", StageOutcome.SKIPPED: "skipped"}
 _DIAGNOSIS = (
@@ -35,7 +35,9 @@ _FOLDER = ("path", "name", "role", "role_source", "selectable", "messages")
 @click.command()
 @click.option("--address", required=True, help="The e-mail address.")
 @click.option(
-    "--incoming", metavar="SERVER", help="PROTOCOL:HOST:PORT:TLSMODE, such as imap:mail.example.com:993:implicit."
+    "--incoming",
+    metavar="SERVER",
+    help="PROTOCOL:HOST:PORT:TLSMODE, such as imap:mail.example.com:993:implicit or pop3:[::1]:995:implicit.",
 )
 @click.option("--outgoing", metavar="SERVER", help="The same for sending, such as smtp:mail.example.com:465:implicit.")
 @click.option("--username", help="What to sign in as; otherwise the account or its provider says, or the address.")
@@ -111,7 +113,7 @@ def _address(text: str) -> str:
 def _parsed(direction: Direction, text: str) -> Server:
     try:
         server = accounts.parse_server(text)
-        if server.protocol is not providers.PROTOCOLS[direction]:
+        if direction_of(server.protocol) is not direction:
             raise RuleBroken(f"{server.protocol.upper()} is not for {direction}.")
     except RuleBroken as broken:
         raise click.UsageError(f"--{direction}: {broken.message}") from broken
@@ -126,7 +128,7 @@ def _stored(address: str) -> tuple[dict[Direction, Server], str]:
             name = accounts.user_name(account, Direction.INCOMING)
         elif provider := providers.recognise(session, address):
             found = {d: provider.server(d) for d in Direction}
-            name = address.rpartition("@")[0] if provider.login_format is LoginFormat.LOCAL_PART else address
+            name = provider.login_format.user_name(address)
         else:
             _unknown(address)
     return {d: server for d, server in found.items() if server}, name

@@ -12,6 +12,7 @@ from mailadmin import boot, db, leases, queue, schema
 from mailadmin.cli import settings
 from mailadmin.config import Settings, without_password
 from mailadmin.errors import SettingMissing
+from mailadmin.organisation import service as organisation
 from mailadmin.sealed import SealedSecret, reveal
 from mailadmin.vault import Unsealable, open_vault
 
@@ -52,7 +53,7 @@ def examine() -> list[Finding]:
     found = [Finding("settings", True, f"read; the console's address is {address}")]
     found += _database(current)
     if all(finding.ok for finding in found):
-        found += [_key(current), _runner(), _clock()]
+        found += [_key(current), _runner(), _clock(), _mail()]
     return [*found, _queue(current), Finding("outbound", True, _outbound(current))]
 
 
@@ -98,6 +99,13 @@ def _clock() -> Finding:
     return Finding("clock", bool(leads), text)
 
 
+def _mail() -> Finding:
+    with db.reading() as session:
+        is_used = organisation.uses_mail(session)
+    off = "integrated e-mail is switched off for the whole company (Settings in the console): nothing is synced"
+    return Finding("mail", True, "integrated e-mail is on" if is_used else off)
+
+
 def _queue(current: Settings) -> Finding:
     where, waiting = without_password(current.redis_url), queue.waiting()
     if waiting is None:
@@ -121,4 +129,8 @@ def _outbound(current: Settings) -> str:
     said.append("plaintext allowed" if rules.plaintext else "always encrypted")
     if rules.ca_file:
         said.append(f"also trusting {rules.ca_file}")
+    if rules.name_servers:
+        said.append("asking the name servers " + ", ".join(f"{host} port {port}" for host, port in rules.name_servers))
+    if not current.ispdb:
+        said.append("without the public list of mail domains")
     return "; ".join(said)

@@ -59,9 +59,11 @@ def _migrate() -> str:
     """Bring the database up to date. While there is no administrator, the path of a new set-up link, or nothing."""
     from mailadmin import db, schema
     from mailadmin.people import service as people
+    from mailadmin.providers import service as providers
 
     schema.upgrade(db.database().engine)
     with db.transaction() as session:
+        providers.follow_catalogue(session)
         path = "" if people.has_administrator(session) else f"/setup?code={people.make_setup_link(session)}"
     db.database().engine.dispose()  # Processes that are forked from here must not find it open.
     return path

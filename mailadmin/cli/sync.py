@@ -1,19 +1,22 @@
-"""`mailadmin accounts sync`: sync accounts now, in the foreground, and end."""
+"""`mailadmin accounts sync` and `reinitialise`: sync accounts now, in the foreground, and end."""
 
 import json
 import time
 from dataclasses import dataclass
 
 import click
+from sqlalchemy.orm import Session
 
 from mailadmin import db, leases
 from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account
 from mailadmin.cli import needs_boot
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.errors import Category
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.sync import service
-from mailadmin.sync.models import RunOutcome, SyncRun
+from mailadmin.sync.folders import stored
+from mailadmin.sync.models import Folder, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
 from mailadmin.text import t
 
@@ -40,6 +43,12 @@ class Report:
         """One object on one line, as docs/commands.md promises it."""
         return json.dumps({name: getattr(self, name) for name in Report.__slots__ if name != "reason"})
 
+    def tell(self, *, as_json: bool) -> None:
+        """Print it."""
+        click.echo(self.as_json() if as_json else self.as_words())
+        if self.reason:
+            click.echo(f"{self.address}: {self.reason}", err=True)
+
     def as_words(self) -> str:
         """One line for a person."""
         return t(
@@ -57,15 +66,42 @@ def sync(addresses: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Sync ADDRESSES now, in the foreground, and end."""
     if bool(addresses) == every:
         raise click.UsageError(t("Give addresses, or --all."))
-    failed = False
+    reports = []
     for account_id, address in _chosen(addresses):
-        report = _sync(account_id, address)
-        failed = failed or report.outcome is RunOutcome.FAILED
-        click.echo(report.as_json() if as_json else report.as_words())
-        if report.reason:
-            click.echo(f"{address}: {report.reason}", err=True)
-    if failed:
+        reports.append(_sync(account_id, address))
+        reports[-1].tell(as_json=as_json)
+    if any(report.outcome is RunOutcome.FAILED for report in reports):
         raise SystemExit(1)
+
+
+@click.command()
+@click.argument("address")
+@click.argument("folder", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@needs_boot
+def reinitialise(address: str, folder: str | None, as_json: bool) -> None:
+    """Forget what was read of ADDRESS, or of its FOLDER alone, and read it again now, in the foreground.
+
+    Purposes, chosen folders and history stay, and people see the old list until the new one is whole.
+    """
+    [(account_id, known_as)] = _chosen((address,))
+    with db.transaction() as session:
+        account = accounts.get(session, account_id)
+        row = _folder(session, account, folder) if folder else None
+        service.reinitialise(session, account, folder=row, actor=COMMAND_LINE)
+    report = _sync(account_id, known_as)
+    report.tell(as_json=as_json)
+    if report.outcome is RunOutcome.FAILED:
+        raise SystemExit(1)
+
+
+def _folder(session: Session, account: Account, path: str) -> Folder:
+    """The folder with `path`, capitalised in any way where only one is meant."""
+    read = [row for row in stored(session, account.id) if row.is_active and not row.is_gone and not row.is_wished]
+    found = [row for row in read if row.path == path] or [row for row in read if row.path.lower() == path.lower()]
+    if len(found) != 1:
+        raise click.UsageError(t("There is no folder “{path}” that is synced.", path=path))
+    return found[0]
 
 
 def _chosen(addresses: tuple[str, ...]) -> list[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """The web server: gunicorn with threads, set up for our application."""
 
+import gc
 from typing import Any
 
 from flask import Flask
@@ -23,7 +24,11 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        # What is here now stays: the collector shall not walk over it again and again while somebody waits for a page.
+        gc.collect()
+        gc.freeze()
+        return app
 
 
 def serve(settings: Settings, *, host: str, port: int, processes: int) -> None:

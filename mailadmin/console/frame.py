@@ -20,10 +20,12 @@ THEMES = {"light", "dark"}
 def context() -> dict[str, Any]:
     """The frame's values for a template; a partial for htmx and an error page have no frame and cost no query."""
     theme = request.cookies.get("theme", "")
-    values: dict[str, Any] = {"theme": theme if theme in THEMES else "", "me": None, "organisation": ""}
+    values: dict[str, Any] = {"theme": theme if theme in THEMES else "", "me": None}
+    values |= {"organisation": "", "uses_mail": True}
     if g.get("has_failed") or (web.is_htmx() and not g.get("is_whole")):
         return values
     values["organisation"] = organisation.name(db.session())
+    values["uses_mail"] = organisation.uses_mail(db.session())
     if current_user.is_authenticated:
         values |= _signed_in()
     return values
@@ -31,7 +33,8 @@ def context() -> dict[str, Any]:
 
 def _signed_in() -> dict[str, Any]:
     person, session = current_user.person, db.session()
-    mailboxes = visible_accounts(person).where(Account.is_set_up).order_by(Account.address).limit(MAILBOXES)
+    visible = visible_accounts(person).where(Account.is_set_up).order_by(Account.address).limit(MAILBOXES)
+    mailboxes = session.execute(visible.with_only_columns(Account.id, Account.address))
     values: dict[str, Any] = {
         "me": {
             "name": person.name,
@@ -39,7 +42,7 @@ def _signed_in() -> dict[str, Any]:
             "role_word": person.role.capitalize(),
             "initials": person.initials,
         },
-        "mailboxes": [(a.id, a.address, None) for a in session.scalars(mailboxes).unique()],
+        "mailboxes": [(id_, address, None) for id_, address in mailboxes],
     }
     if allows(person.role, Permission.SEE_CONSOLE):
         counted = queries.tallies(session)

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from mailadmin import leases, queue
 from mailadmin.accounts.models import Account, Health
-from mailadmin.accounts.service import state_of
 from mailadmin.db import now
-from mailadmin.providers.models import Provider
+from mailadmin.providers.models import Provider, ProviderDomain
 
-PAGE = 50
+_WORDS = 10
 ATTENTION = (Health.UNREACHABLE, Health.NEEDS_ATTENTION)
-WORDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +48,12 @@ def vitals(session: Session) -> Vitals:
     )
 
 
-def tallies(session: Session) -> dict[str, int]:
-    """Accounts by what the tabs call them: all, connected, syncing, attention, paused, unfinished."""
-    live = Account.deleting_at.is_(None)
+def tallies(session: Session, *rules: ColumnElement[bool]) -> dict[str, int]:
+    """Accounts that keep all `rules`, by what the tabs call them: all, connected, syncing, attention, ..."""
     filters = {name: rule for name, rule in TABS.items() if name != "all"}
-    row = session.execute(
-        select(func.count(), *(func.count().filter(rule) for rule in filters.values())).select_from(Account).where(live)
-    ).one()
+    counts = (func.count().filter(rule) for rule in filters.values())
+    live = select(func.count(), *counts).select_from(Account).where(Account.deleting_at.is_(None), *rules)
+    row = session.execute(live).one()
     return dict(zip(["all", *filters], row, strict=True))
 
 
@@ -73,49 +70,39 @@ TABS = {
 }
 
 
-def accounts(*, tab: str = "all", words: str = "", provider_id: int | None = None) -> Select[Account]:
-    """The live accounts in a tab, at a provider, whose address or name holds `words`; by address."""
-    query = select(Account).where(Account.deleting_at.is_(None), TABS.get(tab, TABS["all"]))
-    if provider_id is not None:
-        query = query.where(Account.provider_id == provider_id)
-    for word in words.lower().split()[:WORDS]:
-        holds = [func.lower(column).contains(word, autoescape=True) for column in (Account.address, Account.name)]
-        query = query.where(or_(*holds))
-    return query.order_by(Account.address, Account.id)
-
-
-def page_of(session: Session, query: Select[Account], page: int) -> tuple[Sequence[Account], int, int]:
-    """The accounts on `page` (from 1), how many there are in all, and the page: one beyond the last is the last.
-
-    The ids are chosen first, then the rows joined.
-    """
-    total = session.scalar(select(func.count()).select_from(query.with_only_columns(Account.id).subquery())) or 0
-    page = min(max(page, 1), max(1, -(-total // PAGE)))
-    ids = query.with_only_columns(Account.id).limit(PAGE).offset((page - 1) * PAGE)
-    rows = select(Account).where(Account.id.in_(ids)).order_by(Account.address, Account.id)
-    return session.scalars(rows).unique().all(), total, page
-
-
-def states(rows: Sequence[Account]) -> dict[int, str]:
-    """The state of each account, by id."""
-    return {account.id: state_of(account) for account in rows}
-
-
 def provider_count(session: Session) -> int:
     """How many providers there are."""
     return session.scalar(select(func.count(Provider.id))) or 0
 
 
-def providers(session: Session) -> Sequence[Row[Provider, int]]:
-    """All providers with the number of live accounts at each, by name."""
+def provider_names(session: Session) -> Sequence[Row[int, str]]:
+    """Id and name of all providers, by name."""
+    return session.execute(select(Provider.id, Provider.name).order_by(func.lower(Provider.name))).all()
+
+
+def accounts_at(session: Session, provider: Provider) -> int:
+    """How many live accounts use `provider`."""
+    live = select(func.count()).where(Account.provider_id == provider.id, Account.deleting_at.is_(None))
+    return session.scalar(live) or 0
+
+
+def holding(session: Session, provider: Provider, *, shown: int = 5) -> tuple[Sequence[Account], int]:
+    """The first accounts that hold `provider`, by address, and how many do; also those that are being deleted."""
+    at = select(Account).where(Account.provider_id == provider.id)
+    first = session.scalars(at.order_by(Account.address, Account.id).limit(shown)).unique().all()
+    return first, session.scalar(select(func.count()).where(Account.provider_id == provider.id)) or 0
+
+
+def providers(session: Session, words: str = "") -> Sequence[Row[Provider, int]]:
+    """The providers whose name or domain holds `words`, with the number of live accounts at each; by name."""
     used = (
         select(Account.provider_id, func.count().label("n"))
         .where(Account.deleting_at.is_(None))
         .group_by(Account.provider_id)
         .subquery()
     )
-    return session.execute(
-        select(Provider, func.coalesce(used.c.n, 0))
-        .outerjoin(used, used.c.provider_id == Provider.id)
-        .order_by(func.lower(Provider.name))
-    ).all()
+    query = select(Provider, func.coalesce(used.c.n, 0)).outerjoin(used, used.c.provider_id == Provider.id)
+    for word in words.lower().split()[:_WORDS]:
+        named = func.lower(Provider.name).contains(word, autoescape=True)
+        query = query.where(named | Provider.domains.any(ProviderDomain.domain.contains(word, autoescape=True)))
+    return session.execute(query.order_by(func.lower(Provider.name))).all()

@@ -2,23 +2,26 @@
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import request
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailadmin import db, leases, queue, schema, web
-from mailadmin.accounts import service as accounts_service
-from mailadmin.activity import service as activities
-from mailadmin.console import attention, chart, queries, work
-from mailadmin.console.forms import AccountFilter, DeleteForm, TypeToDeleteForm
-from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction
+from mailadmin.console import (
+    account_list,
+    account_pages,
+    attention,
+    chart,
+    contact_routes,
+    provider_list_routes,
+    queries,
+    work,
+)
+from mailadmin.console.blueprint import bp
 from mailadmin.permissions import Permission
-from mailadmin.providers import service as providers_service
-from mailadmin.sync import service as sync_service
-from mailadmin.text import t
 from mailadmin.web import Answer
 
-bp = Blueprint("console", __name__)
+# Registering the blueprint takes all modules with routes on it.
+__all__ = ["account_list", "account_pages", "bp", "contact_routes", "provider_list_routes"]
 
 
 @bp.get("/")
@@ -60,93 +63,6 @@ def work_card() -> Answer:
     looked = work.look(db.session())
     is_news = request.args.get("alarm", "") != looked.alarm
     return web.page("console/_work.html", work=looked, alarm_is_news=is_news)
-
-
-@bp.get("/accounts")
-@web.allow(Permission.SEE_CONSOLE)
-def accounts() -> Answer:
-    session = db.session()
-    tab, words = request.args.get("state", "all"), request.args.get("q", "").replace("\0", "").strip()
-    providers = [(provider.id, provider.name) for provider, _ in queries.providers(session)]
-    wanted = request.args.get("provider", type=int)
-    provider_id = wanted if wanted in dict(providers) else None
-    query = queries.accounts(tab=tab, words=words, provider_id=provider_id)
-    rows, total, page = queries.page_of(session, query, request.args.get("page", 1, int))
-    return web.page(
-        "console/accounts.html",
-        rows=rows,
-        states=queries.states(rows),
-        total=total,
-        page=page,
-        pages=-(-total // queries.PAGE),
-        page_size=queries.PAGE,
-        tallies=queries.tallies(session),
-        tab=tab,
-        words=words,
-        provider_id=provider_id,
-        form=AccountFilter(providers, provider_id),
-    )
-
-
-@bp.get("/accounts/<int:account_id>")
-@web.allow(Permission.SEE_CONSOLE)
-def account(account_id: int) -> Answer:
-    session = db.session()
-    found = accounts_service.get(session, account_id)
-    return web.page(
-        "console/account.html",
-        account=found,
-        state=accounts_service.state_of(found),
-        tab="overview",
-        incoming=accounts_service.server_of(found, Direction.INCOMING),
-        outgoing=accounts_service.server_of(found, Direction.OUTGOING),
-        user_name=accounts_service.user_name(found, Direction.INCOMING),
-        diagnosis=sync_service.diagnosis(session, account_id),
-        entries=activities.of_account(session, account_id, limit=8),
-        **sync_service.panel(session, found),
-    )
-
-
-@bp.route("/accounts/<int:account_id>/delete", methods=["GET", "POST"])
-@web.allow(Permission.MANAGE_ACCOUNTS)
-def delete_account(account_id: int) -> Answer:
-    session = db.session()
-    found = accounts_service.get(session, account_id)
-    form = TypeToDeleteForm(found.address)
-    if form.validate_on_submit():
-        accounts_service.request_deletion(session, found, actor=web.actor())
-        session.commit()
-        queue.ring("purge", account_id)
-        return web.done("console.accounts", said=t("{address} is being deleted", address=found.address))
-    status = 422 if form.errors else 200
-    full, partial = "console/account_delete.html", "console/_account_delete.html"
-    return web.page(full, partial, status, account=found, form=form, state=accounts_service.state_of(found), tab="")
-
-
-@bp.get("/providers")
-@web.allow(Permission.SEE_CONSOLE)
-def providers() -> Answer:
-    return web.page("console/providers.html", rows=queries.providers(db.session()), Direction=Direction)
-
-
-@bp.route("/providers/<int:provider_id>/delete", methods=["GET", "POST"])
-@web.allow(Permission.MANAGE_PROVIDERS)
-def delete_provider(provider_id: int) -> Answer:
-    session = db.session()
-    provider = providers_service.get(session, provider_id)
-    users = accounts_service.using(session, provider)
-    form = DeleteForm()
-    if not users and form.validate_on_submit():
-        try:
-            providers_service.delete(session, provider, actor=web.actor())
-            session.commit()
-            return web.done("console.providers", said=t("{name} was deleted", name=provider.name))
-        except RuleBroken:  # An account chose this provider a moment ago.
-            session.rollback()
-            users = accounts_service.using(session, providers_service.get(session, provider_id))
-    status = 422 if request.method == "POST" else 200
-    full, partial = "console/provider_delete.html", "console/_provider_delete.html"
-    return web.page(full, partial, status, provider=provider, users=users, form=form)
 
 
 @bp.get("/healthz")

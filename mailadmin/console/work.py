@@ -18,6 +18,7 @@ from mailadmin.accounts.models import Account, Health
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.console.times import lasting
 from mailadmin.db import now
+from mailadmin.organisation import service as organisation
 from mailadmin.sync import service as sync
 from mailadmin.sync.models import RunOutcome, SyncRun
 from mailadmin.text import t
@@ -231,6 +232,7 @@ def _waiting(session: Session, moment: datetime) -> Waiting:
         & Account.running_since.is_(None)
         & Account.health.not_in((Health.PAUSED, Health.NEEDS_ATTENTION))
         & (Account.next_sync_at <= moment)
+        & organisation.mail_is_used()
     )
     also_asked = Account.id.in_(select(SyncRun.account_id).where(asked))
     syncs, overdue, deletions = session.execute(

@@ -55,7 +55,9 @@ class Listing:
 def folders(session: Session, account_id: int) -> list[Folder]:
     """The folders of an account that are synced: those with a role first, the others by path."""
     rows = session.scalars(
-        select(Folder).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
+        select(Folder).where(
+            Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False), Folder.is_wished.is_(False)
+        )
     )
     places = {role: place for place, role in enumerate(_ORDER)}
     return sorted(rows, key=lambda f: (places[f.role] if f.role else len(places), f.path.casefold()))

@@ -151,6 +151,16 @@ def sign_in(page: Page, email: str = "ada@example.com") -> None:
     expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
 
 
+def begin_account(page: Page, address: str, password: str) -> None:
+    """Take the first two steps of a new account at a provider that is known."""
+    page.goto("/accounts/new")
+    page.get_by_label("E-mail address").fill(address)
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_label(f"Password of {address}").fill(password)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="Check the servers")).to_be_visible()
+
+
 def picture(page: Page, path: Path) -> None:
     """Keep a picture of the whole page, where somebody wants to see it.
 

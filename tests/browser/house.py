@@ -82,13 +82,14 @@ def furnish(installation: Installation, house: House) -> None:
     for email in PEOPLE.values():
         name = email.partition("@")[0].title()
         words = ("--email", email, "--name", name, "--role", "administrator", "--password-stdin")
-        _mailadmin(installation, "people", "add", *words, typed=f"{PASSWORD}\n")
+        mailadmin(installation, "people", "add", *words, typed=f"{PASSWORD}\n")
     file = installation.folder.parent / "accounts.csv"
     file.write_text(house.accounts())
-    _mailadmin(installation, "accounts", "import", str(file))
+    mailadmin(installation, "accounts", "import", str(file))
 
 
-def _mailadmin(installation: Installation, *words: str, typed: str = "") -> None:
+def mailadmin(installation: Installation, *words: str, typed: str = "") -> None:
+    """Do a command on the data of `installation`."""
     variables = environment(MAILADMIN_DATA=str(installation.folder), MAILADMIN_ALLOWED_NETWORKS="127.0.0.0/8")
     done = subprocess.run([*COMMAND, *words], env=variables, input=typed, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

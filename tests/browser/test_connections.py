@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import examine, expect_passed, listened_to, picture, sign_in
+from tests.browser.conftest import begin_account, examine, expect_passed, listened_to, picture, sign_in
 from tests.browser.house import PEOPLE, WAYS, WORD, House, unknown_host
 from tests.real import Installation
 from tests.servers.silent import Listener
@@ -41,7 +41,9 @@ class Visit:
 
     def connection(self, who: str) -> Page:
         """Open the newest test of the account."""
-        self.account(who).get_by_role("link", name="Connection", exact=True).click()
+        self.account(who).wait_for_url(re.compile(r"/accounts/\d+"))
+        number = self.page.url.partition("/accounts/")[2].partition("/")[0]
+        self.page.goto(f"/accounts/{number}/connection")
         return self.page
 
 
@@ -124,26 +126,31 @@ def test_a_wrong_tls_mode_is_mended_by_one_click(either: Visit, screenshots: Pat
     expect(last_tests(page)).to_have_count(2)
 
 
+def add_provider(page: Page, name: str, domain: str, host: str, port: int, lowest: str = "1.2") -> None:
+    page.goto("/providers/new")
+    page.get_by_role("textbox", name="Name", exact=True).fill(name)
+    page.get_by_role("textbox", name="Domains").fill(domain)
+    page.get_by_label("IMAP server").fill(host)
+    page.get_by_label("IMAP port").fill(str(port))
+    page.get_by_label("Lowest TLS version").select_option(f"TLS {lowest}")
+    page.get_by_role("button", name="Save provider").click()
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+
+
 def test_an_unknown_authority_is_added_to_the_provider(either: Visit, house: House, screenshots: Path) -> None:
     page = either.page
-    page.goto("/providers/new")
-    page.get_by_role("textbox", name="Name", exact=True).fill(f"Lakeside {either.way}")
-    page.get_by_role("textbox", name="Domains").fill(f"{either.way}.lake.example")
-    page.get_by_label("IMAP server").fill(unknown_host(either.way))
-    page.get_by_label("IMAP port").fill(str(house.dovecot.ports["imaps"]))
-    page.get_by_label("Lowest TLS version").select_option("TLS 1.3")
-    page.get_by_role("button", name="Save provider").click()
-    expect(page.get_by_role("link", name=f"Lakeside {either.way}")).to_be_visible()
-    page.goto("/accounts/new")
-    page.get_by_label("E-mail address").fill(f"lake@{either.way}.lake.example")
-    page.get_by_label("User name", exact=False).first.fill(either.address("lake"))
-    page.get_by_label("Password", exact=True).fill(WORD)
+    port = house.dovecot.ports["imaps"]
+    add_provider(page, f"Lakeside {either.way}", f"{either.way}.lake.example", unknown_host(either.way), port, "1.3")
+    begin_account(page, f"lake@{either.way}.lake.example", WORD)
+    page.get_by_label("Login format").select_option("by hand")
+    page.locator("#username").fill(either.address("lake"))
     page.get_by_role("button", name="Test connection").click()
     expect(certificate(page)).to_be_visible(timeout=20_000)
     tested = page.url
     page.get_by_role("link", name=f"Add it to Lakeside {either.way}").click()
     expect(page.get_by_label("Lowest TLS version")).to_have_value("1.3")
     page.locator("input[type=file]").set_input_files(house.stranger)
+    page.get_by_label("Send the stored passwords").check()
     page.get_by_role("button", name="Add certificate").click()
     expect(page.get_by_role("article", name=re.compile("Test authority"))).to_be_visible()
     if either.way == "scripts":
@@ -235,8 +242,9 @@ def test_the_other_user_name_is_tried_and_adopted(either: Visit) -> None:
     adopt.click()
     expect(adopt).to_be_hidden(timeout=20_000)
     expect_passed(page)
-    facts = either.account("olga").get_by_role("region", name="Connection", exact=True)
-    expect(facts.get_by_role("definition").first).to_have_text(f"olga-{either.way}")
+    page.goto(page.url.partition("/connection")[0])
+    facts = page.get_by_role("region", name="Connection", exact=True)
+    expect(facts.get_by_role("definition").nth(1)).to_have_text(f"olga-{either.way}")
 
 
 @pytest.mark.usefixtures("sleeper")
@@ -258,7 +266,7 @@ def test_a_test_message_is_sent_and_arrives(either: Visit, house: House, screens
 @pytest.mark.usefixtures("sleeper")
 def test_unsaved_settings_are_tested_and_not_saved(visit: Visit, screenshots: Path) -> None:
     page = visit.account("wim")
-    page.get_by_role("link", name="Settings", exact=True).click()
+    page.get_by_role("navigation", name="Account").get_by_role("link", name="Settings").click()
     test, result = page.get_by_role("button", name="Test without saving"), page.locator("#trial")
     test.click()
     expect_passed(result)
@@ -277,7 +285,7 @@ def test_unsaved_settings_are_tested_and_not_saved(visit: Visit, screenshots: Pa
     examine(page, screenshots / "settings-tested.png")
     page.reload()
     expect(page.get_by_label("Account name")).to_have_value(visit.address("wim"))
-    page.get_by_role("link", name="Connection", exact=True).click()
+    visit.connection("wim")
     expect_passed(page)
     expect(page.get_by_text("The settings have changed")).to_have_count(0)
 
@@ -286,7 +294,7 @@ def test_unsaved_settings_are_tested_and_not_saved(visit: Visit, screenshots: Pa
 def test_without_scripts_what_is_not_saved_is_tested_in_another_tab(come: Callable[[str], Any], house: House) -> None:
     with come("plain") as visit:
         page = visit.account("wim")
-        page.get_by_role("link", name="Settings", exact=True).click()
+        page.get_by_role("navigation", name="Account").get_by_role("link", name="Settings").click()
         expect_passed(_opened_by(page, "Test without saving"))
         page.goto("/providers/new")
         page.get_by_label("IMAP server").fill("localhost")
@@ -338,12 +346,8 @@ def test_stages_appear_as_they_happen(
 ) -> None:
     page = visit.page
     with slow_server(house) as (port, ready), come("plain") as other:
-        page.goto("/accounts/new")
-        page.get_by_label("E-mail address").fill("slow@example.com")
-        page.get_by_label("Password", exact=True).fill(WORD)
-        page.get_by_label("Use own servers for this account").check()
-        page.get_by_label("IMAP server").fill("localhost")
-        page.get_by_label("IMAP port").fill(str(port))
+        add_provider(page, "Slow Mail", "slow.example", "localhost", port)
+        begin_account(page, "slow@slow.example", WORD)
         page.get_by_role("button", name="Test connection").click()
         running = page.locator("[aria-current=step]").filter(has_text="greeting")
         expect(running).to_be_visible(timeout=12_000)

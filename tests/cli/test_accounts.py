@@ -10,13 +10,16 @@ from sqlalchemy.orm import Session
 
 from mailadmin import queue
 from mailadmin.accounts import service
-from mailadmin.accounts.models import Kind, Window
+from mailadmin.accounts.models import Kind, NewContacts, SentCopies, Window
+from mailadmin.accounts.service import Login
 from mailadmin.cli import main
+from mailadmin.cli.account_cells import COLUMNS
 from mailadmin.config import Settings
 from mailadmin.connections import service as connections
-from mailadmin.mail.types import Direction
+from mailadmin.mail.types import Direction, SignInMethod
 from mailadmin.people.models import Person
-from tests.accounts.factories import a_provider, an_account
+from mailadmin.sealed import Secret
+from tests.accounts.factories import a_provider, an_account, pop3
 from tests.conftest import SECRET_KEY, both_databases
 
 SECRET = "swordfish 1"
@@ -148,3 +151,85 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(booted: Settings
     path = tmp_path / "accounts.csv"
     path.write_text(f"address,password\n\x1b[2J@b.example,{SECRET}\n")
     assert "\x1b" not in run(booted, "import", str(path)).output
+
+
+def test_every_column_is_taken_over(imported: Any, session: Session) -> None:
+    a_provider(session, pop3=pop3())
+    session.commit()
+    cells = {
+        "address": "billing@example.net",
+        "slug": "Billing",
+        "team": "Finance",
+        "primary": "yes",
+        "protocol": "POP3",
+        "login_format": "local-part",
+        "method": "App Password",
+        "password": SECRET,
+        "sender_name": "Example Ltd",
+        "sender_address": "post@example.net",
+        "reply_to": "all@example.net",
+        "sent_copies": "never",
+        "contacts": "written to",
+        "since": "everything",
+        "sync_minutes": "30",
+        "notes": '"Ask Ann,\nor Ben"',
+    }
+    (line,), status = imported(f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    assert (line["outcome"], status) == ("imported", 0)
+    account = service.named(session, "BILLING")
+    assert account is not None
+    assert account.team is not None
+    assert (account.address, account.kind, account.team.name) == (cells["address"], Kind.TEAM, "Finance")
+    assert (account.is_primary, account.sync_minutes, account.since) == (True, 30, None)
+    assert (account.sender_name, account.sender_address) == (cells["sender_name"], cells["sender_address"])
+    assert (account.reply_to, account.notes) == (cells["reply_to"], "Ask Ann,\nor Ben")
+    assert (account.sent_copies, account.new_contacts) == (SentCopies.NEVER, NewContacts.WRITTEN_TO)
+    assert (account.method, account.window) == (SignInMethod.APP_PASSWORD, Window.EVERYTHING)
+    assert str(service.server_of(account, Direction.INCOMING)) == "pop3:pop.example.net:995:implicit"
+    assert service.user_name(account, Direction.INCOMING) == "billing"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "why"),
+    [
+        ("kind", "family", "write shared, team or personal"),
+        ("kind", "team", "Choose the team"),
+        ("protocol", "smtp", "write imap or pop3"),
+        ("protocol", "pop3", "Harbour Mail has no server for POP3 here"),
+        ("login_format", "upside down", "write address, local part, windows or by hand"),
+        ("login_format", "by hand", "Type the user name"),
+        ("method", "oauth", "write app password or password"),
+        ("sent_copies", "sometimes", "write automatic, always or never"),
+        ("contacts", "friends", "write nobody, written to or everybody"),
+        ("primary", "maybe", "write yes or no"),
+        ("since", "yesterday", "write now, 1m, 3m, 6m or everything"),
+        ("sync_minutes", "often", "write a number"),
+        ("sync_minutes", "0", "Between 1 and 1,440 minutes"),
+        ("slug", "a b", "An account ID has"),
+        ("slug", "taken", "Another account has the ID taken already"),
+        ("sender_address", "x@", "is not a domain"),
+        ("password", "", "The password is missing"),
+    ],
+)
+def test_cell_that_cannot_be_is_refused_with_what_would_be_right(
+    imported: Any, session: Session, column: str, cell: str, why: str
+) -> None:
+    a_provider(session)
+    an_account(session, slug="taken")
+    session.commit()
+    cells = {"address": "jo@example.net", "password": SECRET, column: cell}
+    (line,), status = imported(f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    assert (line["outcome"], status) == ("refused", 1)
+    assert why in line["reason"]
+
+
+def test_one_account_is_shown_by_its_address_or_its_id_without_its_secrets(booted: Settings, session: Session) -> None:
+    an_account(session, slug="sales", notes="Ask Ann\nor Ben", login=Login("", Secret(SECRET)))
+    session.commit()
+    by_id, by_address = (lines(run(booted, "show", name, "--json"))[0] for name in ("SALES", "billing@example.net"))
+    assert by_id == by_address
+    assert (by_id["slug"], by_id["incoming"]) == ("sales", "imap:imap.example.net:993:implicit")
+    assert set(COLUMNS) - set(by_id) == {"password", "folders"}
+    told = run(booted, "show", "sales").stdout
+    assert "notes          Ask Ann\n               or Ben\n" in told
+    assert run(booted, "show", "nobody").exit_code == 1
