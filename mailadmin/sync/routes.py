@@ -164,11 +164,8 @@ def _connected(account: Account, window: Window, new_contacts: NewContacts) -> A
     service.set_up(session, account, window=window, new_contacts=new_contacts, actor=actor)
     run = service.request_run_if_used(session, account=account, requested_by=actor.name)
     session.commit()
-    said = t("{address} is connected. The first sync begins.", address=account.address)
-    if run is None:
-        said = t("{address} is connected. It is synced once integrated e-mail is switched on.", address=account.address)
     reached = run is None or queue.ring("sync", run.id)
-    return _done("wizard.finished", said, reached=reached, account_id=account.id)
+    return _done("wizard.finished", reached=reached, account_id=account.id)  # That page says all the rest.
 
 
 @bp.post("/accounts/<int:account_id>/sync")
@@ -229,7 +226,7 @@ def resume(account_id: int) -> Answer:
     )
 
 
-def _done(endpoint: str, said: str, *, reached: bool, account_id: int) -> Answer:
+def _done(endpoint: str, said: str = "", *, reached: bool, account_id: int) -> Answer:
     if reached:
         return web.done(endpoint, said=said, account_id=account_id)
     return web.done(endpoint, said=f"{said} {_queue_is_away()}".strip(), tone="warn", account_id=account_id)

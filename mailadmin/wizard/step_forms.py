@@ -87,7 +87,7 @@ class AddressForm(KindForm):
         self.way.choices = [SelectChoice(key, name) for key, name in ways]
         if self.asked.data != seen.domain:
             self.provider.data = seen.proposed.key if seen.proposed else None
-            self.way.data = ways[0][0] if ways and not (seen.gateway or seen.closed or seen.problem) else None
+            self.way.data = ways[0][0] if ways and not (seen.gateway or seen.closed) else None
         elif seen.proposed and not self.provider.data:
             self.provider.data = seen.proposed.key
         self.asked.data = seen.domain

@@ -175,7 +175,7 @@ def test_last_step_begins_the_first_sync(ada_at: Browser, account: Account) -> N
     assert (now.is_set_up, now.window, now.since) == (True, Window.EVERYTHING, None)
     assert now.new_contacts is NewContacts.WRITTEN_TO
     assert len(runs()) == 1
-    assert "The first sync begins" in ada_at.get(page.location).words()
+    assert f"{account.address} is connected" in ada_at.get(page.location).words()
 
 
 @pytest.mark.parametrize("htmx", [False, True])
