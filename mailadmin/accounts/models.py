@@ -105,6 +105,7 @@ class Account(Base):
             sqlite_where=text("is_primary AND deleting_at IS NULL"),
             postgresql_where=text("is_primary AND deleting_at IS NULL"),
         ),
+        {"sqlite_autoincrement": True},  # The audit trail must never speak of another account with the same number.
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -62,7 +62,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("folder_id", "uid", name=op.f("uq_pop_message_folder_id_uid")),
         sa.UniqueConstraint("folder_id", "uidl", name=op.f("uq_pop_message_folder_id_uidl")),
     )
-    with op.batch_alter_table("account", schema=None) as batch_op:
+    # On SQLite the number of a deleted account would go to the next one, and with it what the trail says of it.
+    with op.batch_alter_table("account", schema=None, table_kwargs={"sqlite_autoincrement": True}) as batch_op:
         batch_op.add_column(sa.Column("slug", sa.String(length=60), nullable=True))
         batch_op.add_column(sa.Column("team_id", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("is_primary", sa.Boolean(), nullable=False, server_default=sa.false()))

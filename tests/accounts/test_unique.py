@@ -177,3 +177,14 @@ def test_what_would_change_is_told_and_nothing_is(session: Session) -> None:
     assert (account.name, account.version) == ("billing@example.net", version)
     assert activity.of_account(session, account.id)[0].what.startswith("added")
     assert session.get(Account, account.id) is account
+
+
+@both_databases
+def test_number_of_an_account_that_is_gone_is_never_given_again(session: Session) -> None:
+    first = an_account(session, address="first@example.net")
+    number = first.id
+    for credential in first.credentials:
+        session.delete(credential)
+    session.delete(first)
+    session.flush()
+    assert an_account(session, address="second@example.net").id > number

@@ -181,6 +181,7 @@ def test_a_domain_with_service_records_is_found_after_enter_and_left_and_resumed
     page.reload()
     expect(page.get_by_label("E-mail address")).to_have_value(address)
     go_on(page)
+    page.wait_for_url("**/method")
     page.reload()
     type_password(page, address)
     go_on(page)
