@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, request, url_for
+from flask import Blueprint, make_response, request, url_for
 
 from mailadmin import db, queue, web
 from mailadmin.accounts import service as accounts
@@ -73,7 +73,9 @@ def detect() -> Answer:
     except RuleBroken as broken:
         db.session.rollback()
         return _found(visit, Outlook(problem=broken.message))
-    return _found(visit, seen)
+    answer = make_response(_found(visit, seen))
+    answer.headers["HX-Replace-Url"] = _here(visit)  # So that the way back from the next step loses nothing.
+    return answer
 
 
 @bp.get("/accounts/new/detect")
