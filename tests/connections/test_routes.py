@@ -196,4 +196,4 @@ def test_a_worker_may_not_look(browser: Browser, account: Account, wim: object) 
 
 
 def test_an_account_that_is_not_there_is_not_found(ada_at: Browser) -> None:
-    assert ada_at.get("/accounts/999/connection").status == 404
+    assert ada_at.get("/accounts/999999/connection").status == 404

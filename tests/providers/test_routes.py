@@ -241,4 +241,4 @@ def test_question_for_a_port_that_makes_no_sense_is_answered(ada_at: Browser, qu
 
 
 def test_provider_that_is_gone_is_a_404(ada_at: Browser) -> None:
-    assert ada_at.get("/providers/99").status == 404
+    assert ada_at.get("/providers/999999").status == 404

@@ -305,8 +305,8 @@ def test_personal_account_gets_its_owner(ada_at: Browser, account: Account, ada:
 
 
 def test_account_that_is_gone_is_a_404(ada_at: Browser) -> None:
-    assert ada_at.get("/accounts/99/settings").status == 404
-    assert ada_at.post("/accounts/99/settings", AS_IT_IS).status == 404
+    assert ada_at.get("/accounts/999999/settings").status == 404
+    assert ada_at.post("/accounts/999999/settings", AS_IT_IS).status == 404
 
 
 def test_control_characters_pasted_into_a_field_are_dropped(ada_at: Browser, account: Account) -> None:

@@ -299,8 +299,8 @@ def test_every_step_opens_at_any_time(ada_at: Browser, session: Session, step: s
     account = at(session, a_provider(session))
     page = ada_at.get(f"/accounts/{account.id}/{step}", follow=True)
     assert page.status == 200
-    assert ada_at.get(f"/accounts/99/{step}").status == 404
-    assert ada_at.get("/accounts/99/set-up").status == 404
+    assert ada_at.get(f"/accounts/999999/{step}").status == 404
+    assert ada_at.get("/accounts/999999/set-up").status == 404
 
 
 def test_other_password_after_a_test_is_tested_at_once(ada_at: Browser, session: Session) -> None:
