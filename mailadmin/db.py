@@ -8,8 +8,11 @@ from typing import Any, cast
 
 from sqlalchemy import DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 from sqlalchemy.pool import Pool
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import ReturnTypeFromArgs
 from sqlalchemy.types import JSON, TypeDecorator
 
 # Names for constraints before the first table: without them Alembic cannot drop one on another database.
@@ -57,6 +60,22 @@ def words(enum: type[StrEnum], length: int = 20) -> Enum:
         length=length,
         values_callable=lambda members: [member.value for member in members],
     )
+
+
+class ascii_lower(ReturnTypeFromArgs[str]):
+    """`lower()` for ASCII letters alone, all that SQLite knows: PostgreSQL takes half the time for it."""
+
+    inherit_cache = True
+
+
+@compiles(ascii_lower)
+def _lower(element: ascii_lower, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clause_expr, **options)})"
+
+
+@compiles(ascii_lower, "postgresql")
+def _lower_in_postgresql(element: ascii_lower, compiler: SQLCompiler, **options: Any) -> str:
+    return f'lower({compiler.process(element.clause_expr, **options)} COLLATE "C")'
 
 
 def now() -> datetime:

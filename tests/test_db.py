@@ -14,3 +14,10 @@ def test_an_error_of_the_database_quotes_no_values() -> None:
     with db.reading() as session, pytest.raises(DBAPIError) as caught:
         session.execute(sa.text("SELECT * FROM nowhere WHERE name = :name"), {"name": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+@both_databases
+@pytest.mark.usefixtures("booted")
+def test_both_databases_know_the_same_letters_in_lower_case() -> None:
+    with db.reading() as session:
+        assert session.scalar(sa.select(db.ascii_lower(sa.literal("BÜRO Nord")))) == "bÜro nord"

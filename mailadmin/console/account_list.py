@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import make_response, request, url_for
+from flask import g, make_response, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from mailadmin import db, queue, web
@@ -26,13 +26,14 @@ def accounts() -> Answer:
     state = request.args.get("state", "")
     wanted = form.wanted(state=state if state in queries.TABS else "all", page=request.args.get("page", 1, int))
     found = account_search.find(session, wanted)
-    is_narrow = bool(wanted.q or wanted.filters)
+    if not wanted.is_narrow:
+        g.tallies = found.tallies  # for the frame too
     page = web.page(
         "console/accounts.html",
         form=form,
         wanted=wanted,
         found=found,
-        has_none=not (found.tallies["all"] or is_narrow),
+        has_none=not (found.tallies["all"] or wanted.is_narrow),
         elsewhere=account_search.elsewhere(session, wanted) if wanted.q and not found.total else 0,
         is_ticked="ticked" in request.args,
     )

@@ -144,6 +144,7 @@ def test_each_order_goes_up_and_down_and_equal_ones_by_address(session: Session)
         "-state": "a b c d",
     }
     assert {sort: names(session, sort=sort) for sort in order} == order
+    assert {sort: names(session, sort=sort, q="example") for sort in order} == order
 
 
 def test_the_last_page_stands_for_every_page_beyond_it(session: Session) -> None:
@@ -153,6 +154,30 @@ def test_the_last_page_stands_for_every_page_beyond_it(session: Session) -> None
     assert (found.page, found.pages, found.total, found.first) == (2, 2, 52, 51)
     assert [row.address for row in found.rows] == ["a01@example.net", "a00@example.net"]
     assert find(session, page=-3).rows[0].address == "a00@example.net"
+    assert find(session, page=10**30, sort="-address", kind="shared") == found
+    assert find(session, page=2, q="a5").page == 1
+    assert find(session, page=2, q="no such account").page == 1
+
+
+def test_the_tabs_of_a_search_count_what_the_open_one_leaves_out(session: Session) -> None:
+    a_healthy(session, "busy-sales@example.net").running_since = now()
+    accounts.pause(session, a_healthy(session, "old-sales@example.net"), actor=SYSTEM)
+    an_account(session, address="new-sales@example.org", is_set_up=False)
+    a_troubled(session, "orders@example.org")
+    an_account(session, address="gone-sales@example.org", deleting_at=now())
+    found = find(session, q="sales", state="attention")
+    assert (found.rows, found.total, found.page, found.pages) == ([], 0, 1, 1)
+    assert found.tallies == {"all": 3, "connected": 0, "syncing": 1, "attention": 0, "paused": 1, "unfinished": 1}
+    assert find(session, q="sales", state="syncing").tallies == found.tallies
+    assert [names(session, q="sales", state=tab) for tab in found.tallies] == [
+        "busy-sales new-sales old-sales",
+        "",
+        "busy-sales",
+        "",
+        "old-sales",
+        "new-sales",
+    ]
+    assert account_search.elsewhere(session, Wanted(q="sales", state="attention")) == 3
 
 
 def test_the_state_that_queries_work_out_is_the_one_on_every_other_page(session: Session) -> None:
