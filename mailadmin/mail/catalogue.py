@@ -5,8 +5,8 @@ offered) names its rule: the `code` of a MailError is the id of a rule. Text of 
 of all rules that fit where it was said, in the order of the files and within them; the first that fits wins, so
 particular rules stand before general ones: those of providers, what systems and TLS libraries say, particular words of
 every protocol (words.toml), codes of each protocol, vaguer words (general.toml). Where none fits, or only a vaguer one,
-all the words together may point to a category (guess.py), whose general rule then holds. What fits nothing gets the
-general rule of its category.
+all the words together may point to a category (guess.py), whose general rule then holds; it also holds where they speak
+loudly against the few words that a broad rule heard. What fits nothing gets the general rule of its category.
 
 Each rule in a file:
     id        stable; found in tables, exports and tests
@@ -20,6 +20,8 @@ Each rule in a file:
     links     pages of the provider that help, https
     heard     the pattern for a server's text, compared without regard to case; see legible.py
     sample    a real text that `heard` fits
+    broad     true where few words decide, so that all the words together may speak against it
+    vague     false in the file of vague rules (general.toml) where one is exact
     where     protocols and layers in which it is said: imap smtp pop3 oauth graph net tls local; none means all
     family    provider families: google microsoft yahoo ...; none means all
     method    "password" or "oauth" where it is about one of them only
@@ -42,7 +44,7 @@ from typing import Any
 from mailadmin.mail.errors import Category
 from mailadmin.mail.families import family_in as family_in
 from mailadmin.mail.families import family_of as family_of
-from mailadmin.mail.guess import guess
+from mailadmin.mail.guess import HARMLESS, guess
 from mailadmin.mail.legible import LONGEST, legible
 from mailadmin.mail.types import Direction, StageName
 
@@ -63,8 +65,10 @@ FILES = (
     "own",
 )
 VAGUE = "general"
+_CLEARLY, _LOUDLY = 1.5, 2.0  # How much likelier (log-odds) a guess has to be than a vague rule, and than another one.
 _PROTOCOLS = {"imap", "smtp", "pop3"}
 _LAYERS = {"net", "tls", "oauth", "graph", "local"}
+_TOKEN_LAYERS = {"oauth", "graph"}  # What they say is about a token, which nobody has who signs in with a password.
 _TOKENS = re.compile(
     r"AADSTS\d|X?OAUTH(2|BEARER)|invalid_(grant|token)|(access|refresh|bearer|expired|id|auth)[ _]?token"
     r"|\btoken\b.{0,40}(expired|revoked|invalid|rejected)|\bjwt\b|eyJzdGF0dXMiOi",
@@ -147,6 +151,7 @@ class Rule:
     direction: Direction | None = None
     permanent: bool | None = None
     seen: bool = False
+    broad: bool = False
     vague: bool = False
     guessed_by: tuple[str, ...] = ()
 
@@ -154,7 +159,7 @@ class Rule:
 @cache
 def rules() -> tuple[Rule, ...]:
     """All rules, in the order in which they are looked through."""
-    return tuple(_rule(entry | {"vague": name == VAGUE}) for name in FILES for entry in _entries(name))
+    return tuple(_rule({"vague": name == VAGUE} | entry) for name in FILES for entry in _entries(name))
 
 
 def _entries(name: str) -> list[dict[str, Any]]:
@@ -205,7 +210,7 @@ def find(text: str, *, where: str = "", family: str = "", method: str = "", sure
     best = _first(heard, where, spoken, family, method)
     if best is None and (spread := _JOINED.sub(" ", heard)) != heard:
         best = _first(spread, where, layer_in(spread), family, method)
-    if sure or (best is not None and not best.vague):
+    if sure or not (best is None or best.vague or best.broad):
         return best
     return _guessed(heard, where or spoken, family, method, best)
 
@@ -237,13 +242,16 @@ def _order(where: str, family: str, method: str, network_first: bool) -> tuple[R
     if network_first:
         network = [rule for rule in fitting if "net" in rule.where and not rule.vague]
         here = [*(rule for rule in here if not rule.vague), *network, *(rule for rule in here if rule.vague)]
-    elsewhere = [rule for rule in fitting if where not in _PROTOCOLS or rule.where & _LAYERS]
+    layers = _LAYERS if method == "oauth" else _LAYERS - _TOKEN_LAYERS
+    elsewhere = [rule for rule in fitting if where not in _PROTOCOLS or rule.where & layers]
     return tuple(dict.fromkeys((*here, *elsewhere)))
 
 
 def _guessed(heard: str, where: str, family: str, method: str, best: Rule | None) -> Rule | None:
     """The general rule of the category to which the words point; `best` where they say no more than it does."""
-    guessed = guess(heard, where=where, family=family, method=method, against=best.category if best else None)
+    against = "" if best is None else best.category or HARMLESS
+    margin = _CLEARLY if best is None or best.vague else _LOUDLY
+    guessed = guess(heard, where=where, family=family, method=method, against=against, margin=margin)
     if guessed is None:
         return best
     direction = Direction.OUTGOING if where == "smtp" else Direction.INCOMING

@@ -4,9 +4,9 @@ import re
 
 # Endings of host names. The longest that fits wins, so that a part of a domain may belong to somebody else.
 _HOSTS = {
-    "google": "gmail.com googlemail.com google.com",
+    "google": "gmail.com googlemail.com google.com googleapis.com",
     "microsoft": "outlook.com office365.com hotmail.com live.com outlook.office.com office.com msn.com"
-    " partner.outlook.cn office365.us microsoft.com microsoftonline.com",
+    " partner.outlook.cn office365.us microsoft.com microsoftonline.com microsoftonline.us partner.microsoftonline.cn",
     "yahoo": "yahoo.com yahoo.co.jp yahoo.co.uk yahoo.de yahoo.fr yahoo.it yahoo.es yahoo.ca yahoo.co.in ymail.com"
     " rocketmail.com yahoodns.net aol.com aol.de verizon.net att.net sbcglobal.net bellsouth.net",
     "icloud": "me.com icloud.com mac.com apple.com",

@@ -19,7 +19,7 @@ FILE = Path(__file__).parent / "rules" / "weights.txt"
 ALWAYS = "*"  # A word of every text: how frequent a category is anyway.
 HARMLESS = "harmless"
 NAMES = (*(category.value for category in Category), HARMLESS)  # In the order of the weights of a word.
-_LIKELY, _CLEARLY = 0.3, 1.5  # How likely a guess has to be, and how much likelier (log-odds) than a vague rule.
+_LIKELY = 0.3  # A guess has to be this likely.
 _FEWEST, _SHOWN = 2, 3  # Words that have to speak for a guess, and words that are shown.
 _EMPTY = re.compile(r"the|and|for|are|was|were|ha[sd]|have|its|not|but|you|your|our|this|that|with|from|while|when")
 _FIRST, _LAST = 80, 40  # Words of a long text that count: what happened stands at its ends.
@@ -43,11 +43,12 @@ class Guess:
 
 
 def guess(
-    text: str, *, where: str = "", family: str = "", method: str = "", against: Category | None = None
+    text: str, *, where: str = "", family: str = "", method: str = "", against: str = "", margin: float = 0
 ) -> Guess | None:
     """What the words of `text`, which has to be legible, point to; None where they are too few or point nowhere.
 
-    What speaks `against` it is the category that a vague rule found: a guess has to be clearly likelier.
+    What speaks `against` it is the category that a rule found, one of NAMES: a guess has to be likelier by the `margin`
+    (in log-odds).
     """
     weights = _weights()
     known = [word for word in sorted(words_of(text)) if word in weights]
@@ -55,9 +56,9 @@ def guess(
     sums = [sum(column) for column in zip(*(weights[word] for word in (*known, *around)), strict=True)]
     best = max(range(len(NAMES)), key=sums.__getitem__)
     likely = 1 / (1 + math.exp(-sums[best]))
-    rival = sums[NAMES.index(against)] + _CLEARLY if against else -math.inf
+    rival = sums[NAMES.index(against)] + margin if against else -math.inf
     speaking = sorted((-weights[word][best], word) for word in known if _is_telling(word) and weights[word][best] > 0)
-    if NAMES[best] == HARMLESS or likely < _LIKELY or sums[best] < rival or len(speaking) < _FEWEST:
+    if NAMES[best] == HARMLESS or likely < _LIKELY or sums[best] <= rival or len(speaking) < _FEWEST:
         return None
     return Guess(Category(NAMES[best]), likely, tuple(word for _, word in speaking[:_SHOWN]))
 

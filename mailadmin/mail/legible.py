@@ -4,9 +4,14 @@ import base64
 import binascii
 import html
 import re
+from functools import cache
+from pathlib import Path
 from urllib.parse import unquote_plus
 
 LONGEST = 4000
+GLOSSARY = Path(__file__).parent / "rules" / "glossary.txt"
+_FIRST_UNSPACED = "\u3000"  # From here on are letters of languages that put no spaces between words.
+_FEWEST = 2  # Foreign words that make a text a foreign one; a single one may be a name.
 _ENCODED = re.compile(r"%20|error_description=|[?&]error=")
 _UNICODE = re.compile(r"\\+u00([2-7][0-9a-f])", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\+[rnt]")
@@ -35,10 +40,11 @@ _ASSENT = re.compile(
 _OURS = re.compile(r"^(?:.{0,90}?(?:CLIENT -> SERVER|(?:POP3|SMTP|IMAP)\d?>|RECEIVED):|\W{0,3}C:|>{1,3} |[-=]+>)")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00a0", "''\"\" ")
-# A code put into words of the sender's own, before those of the server; how PowerShell says that something failed; and
-# what JavaMail makes of a lost connection.
+# Words that a program puts before those of the server: what a code means to it, or what was refused (msmtp); how
+# PowerShell says that something failed; and what JavaMail makes of a lost connection.
 _WRAPPED = re.compile(
     r"\* BYE (?=Ja\w+ ?Mail Exception)"
+    r"|msmtp: (envelope from|recipient) address .{1,200}? not accepted by the server (?=msmtp: server message:)"
     r"|(exception calling|ausnahme beim aufrufen von) \"\w+\" \w+ \"?\d\"? argument\S* ?"
     r"|(requires a secure connection or the client was not authenticated|mailbox unavailable|mailbox name not allowed"
     r"|transaction failed|exceeded storage allocation|error in processing|user not local\S*"
@@ -64,7 +70,7 @@ def legible(text: str) -> str:
     text = _ESCAPED.sub(" ", _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)).translate(_QUOTES)
     text = " ".join(_CONTROLS.sub(" ", text).split())
     text = _once(_WRAPPED.sub("", text))
-    return " ".join([text, *_challenges(text)])
+    return " ".join([text, *_in_english(text), *_challenges(text)])
 
 
 def _without_noise(text: str) -> str:
@@ -96,3 +102,24 @@ def _challenges(text: str) -> list[str]:
         if decoded.startswith("{"):
             found.append(decoded)
     return found
+
+
+def _in_english(text: str) -> list[str]:
+    """What the words of other languages in `text` mean, in their order; nothing where they are too few."""
+    meanings, pattern = _glossary()
+    found = [meanings[match[0]] for match in pattern.finditer(text.lower())]
+    return found if len(set(found)) >= _FEWEST else []
+
+
+@cache
+def _glossary() -> tuple[dict[str, str], re.Pattern[str]]:
+    """The English for each foreign word, and a pattern that finds the words, longer ones first."""
+    lines = [line for line in GLOSSARY.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    entries = (line.split(": ") for line in lines)
+    meanings = {word: english for english, words in entries for word in words.split(", ")}
+    by_first_letter: dict[str, list[str]] = {}
+    for word in sorted(meanings, key=len, reverse=True):
+        by_first_letter.setdefault(word[0], []).append(re.escape(word[1:]))
+    spaced = [f"{first}(?:{'|'.join(rest)})" for first, rest in by_first_letter.items() if first < _FIRST_UNSPACED]
+    unspaced = [f"{first}(?:{'|'.join(rest)})" for first, rest in by_first_letter.items() if first >= _FIRST_UNSPACED]
+    return meanings, re.compile(rf"\b(?:{'|'.join(spaced)})|{'|'.join(unspaced)}")

@@ -1,7 +1,8 @@
 """Makes mailadmin/mail/rules/weights.txt from the labelled texts: `python -m tests.mail.weigh`, a minute.
 
 One logistic regression for each category: does whoever labelled the text accept it? Words of fewer texts than FEWEST
-have no weight, and small weights are left out, so that the file stays small and nothing hangs on a single text.
+have no weight, and small weights are left out, so that the file stays small and nothing hangs on a single text. Pairs
+of words, stems and pieces of words were tried: they fit the labelled texts better, and texts never seen before worse.
 """
 
 import json
