@@ -1,5 +1,6 @@
 """Turns bytes of mail into text with the charset that they name, if it is one for text, or with a good guess."""
 
+import functools
 import re
 from encodings.aliases import aliases
 
@@ -44,7 +45,12 @@ _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
 def codec_for(charset: str) -> str:
     """Return the Python codec for the MIME name `charset`, or an empty string if it is unknown or not for text."""
-    name = _SEPARATORS.sub("_", charset[:60].partition("*")[0].lower()).strip("_")
+    return _codec(charset[:60])
+
+
+@functools.lru_cache(maxsize=256)
+def _codec(charset: str) -> str:
+    name = _SEPARATORS.sub("_", charset.partition("*")[0].lower()).strip("_")
     if name in _MEANT:
         return _MEANT[name]
     codec = aliases.get(name, name)

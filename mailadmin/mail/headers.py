@@ -1,5 +1,10 @@
-"""Reads the few header fields that a list of messages shows, from bytes that anybody may have written; never raises."""
+"""Reads the few header fields that a list of messages shows, from bytes that anybody may have written; never raises.
 
+A first sync spends much of its time here. So what is ASCII, printable and short, which is nearly everything, takes
+short ways that come to the same, and what was read of senders and recipients is remembered, for they come again.
+"""
+
+import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -18,14 +23,18 @@ SUBJECT_LENGTH = 998  # The longest line of a message (RFC 5322 2.1.1).
 RECIPIENTS = 50
 _ADDRESS_LENGTH = 320  # RFC 3696 section 3: 64 for the local part, @, 255 for the domain.
 _RAW_LENGTH = 65_536
+_REMEMBERED_LENGTH = 500  # of a list of mailboxes that may come again
 
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _PLAIN_MAILBOX = re.compile(r'\s*(?:"([^"\\]*)"|([^"<>(),:;@\\]*))\s*<([^<>\s"(),:;\\]*)>\s*')
 _BARE_MAILBOX = re.compile(r'\s*([^\s<>"(),:;\\]+@[^\s<>"(),:;\\]+)\s*')
+_SPECIAL = re.compile(r'["\\():;]')  # what else than a comma has a meaning in a list of mailboxes
 _QUOTED = re.compile(r"\\(.)", re.DOTALL)
 _DATE = re.compile(r"(?:[A-Za-z]{3},)? ?(\d\d?) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d)(?::(\d\d))? ([+-])(\d\d)(\d\d)\b")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTHS = {name: n for n, name in enumerate(_MONTH_NAMES, 1)}
+_USUAL = {name.title(): name.lower() for name in FIELDS} | {"Message-ID": "message-id", "Message-Id": "message-id"}
+_BLANKS = " \t\n\r\v\f"  # those of ASCII
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2101, 1, 1, tzinfo=UTC)
 
@@ -57,27 +66,27 @@ def read_heading(raw: bytes) -> Heading:
     50 recipients and how many more there were; times are aware and lie in 1970..2100, or are None.
     """
     fields = _split(raw[:_RAW_LENGTH])
-    name, address = _first_mailbox(fields.get(b"from", ""))
-    written_to, more = _recipients(fields.get(b"to", ""), RECIPIENTS)
-    copied_to, _ = _recipients(fields.get(b"cc", ""), RECIPIENTS - len(written_to))
+    name, address = _sender(fields.get("from", ""))
+    written_to, to = _recipients(fields.get("to", ""), RECIPIENTS)
+    copied_to = _recipients(fields.get("cc", ""), RECIPIENTS - len(written_to))[0] if "cc" in fields else ()
     return Heading(
-        subject=_shown(decoded(fields.get(b"subject", "")), SUBJECT_LENGTH),
-        from_name=_shown(name, SUBJECT_LENGTH),
-        from_address=_shown(address, _ADDRESS_LENGTH),
-        to=_on_one_line(written_to, more),
-        message_id=_shown(fields.get(b"message-id", ""), SUBJECT_LENGTH),
-        sent_at=read_date(fields.get(b"date", "")),
-        received_at=read_date(fields.get(b"received", "").rpartition(";")[2].strip()),
-        recipients=(*written_to, *copied_to),
+        subject=_shown(decoded(fields.get("subject", "")), SUBJECT_LENGTH),
+        from_name=name,
+        from_address=address,
+        to=to,
+        message_id=_shown(fields.get("message-id", ""), SUBJECT_LENGTH),
+        sent_at=read_date(fields.get("date", "")),
+        received_at=read_date(fields.get("received", "").rpartition(";")[2].strip()),
+        recipients=written_to + copied_to,
         is_bulk=_is_bulk(fields),
     )
 
 
-def _is_bulk(fields: dict[bytes, str]) -> bool:
-    if b"list-id" in fields or b"list-unsubscribe" in fields:
+def _is_bulk(fields: dict[str, str]) -> bool:
+    if "list-id" in fields or "list-unsubscribe" in fields:
         return True
-    is_automatic = fields.get(b"auto-submitted", "no").partition(";")[0].strip().lower() != "no"
-    return is_automatic or fields.get(b"precedence", "").strip().lower() in ("bulk", "list", "junk")
+    is_automatic = fields.get("auto-submitted", "no").partition(";")[0].strip().lower() != "no"
+    return is_automatic or fields.get("precedence", "").strip().lower() in ("bulk", "list", "junk")
 
 
 def read_date(text: str) -> datetime | None:
@@ -95,11 +104,17 @@ def _strict_date(text: str) -> datetime | None:
     month = MONTHS.get(match[2].lower()) if match else None
     if match is None or month is None:
         return None
-    offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
-    zone = timezone(-offset if match[7] == "-" else offset)
     # A leap second is a second that datetime does not know.
     second = min(int(match[6] or 0), 59)
-    return datetime(int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), second, tzinfo=zone)
+    at = zone(match[7], match[8], match[9])
+    return datetime(int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), second, tzinfo=at)
+
+
+@functools.lru_cache(maxsize=256)
+def zone(sign: str | bytes, hours: str | bytes, minutes: str | bytes) -> timezone:
+    """A zone as a date names it (RFC 5322 3.3). Raises ValueError for one of a day or more."""
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset if sign in ("-", b"-") else offset)
 
 
 def _loose_date(text: str) -> datetime | None:
@@ -109,38 +124,61 @@ def _loose_date(text: str) -> datetime | None:
     return datetime(*parts[:5], min(parts[5], 59), tzinfo=timezone(timedelta(seconds=parts[9] or 0)))
 
 
-def _split(raw: bytes) -> dict[bytes, str]:
+def _split(raw: bytes) -> dict[str, str]:
     """The fields by lower-case name, unfolded (RFC 5322 2.2.3); of a field that is repeated, the first."""
-    fields: dict[bytes, str] = {}
+    fields: dict[str, str] = {}
+    if raw.isascii():
+        unfolded = raw.decode("ascii").replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", "\t")
+        for text in unfolded.replace("\r", "\n").split("\n"):
+            name, colon, value = text.partition(":")
+            if colon:
+                name = _USUAL.get(name) or name.strip(_BLANKS).lower()
+                if name not in fields:
+                    fields[name] = value.strip()
+        return fields
     for line in _FOLD.sub(b"", raw).replace(b"\r", b"\n").split(b"\n"):
-        name, colon, value = line.partition(b":")
-        name = name.strip().lower()
-        if colon and name not in fields:
-            fields[name] = (value.decode("ascii") if value.isascii() else decode(value)).strip()
+        before, mark, after = line.partition(b":")
+        name = before.decode("latin_1").strip(_BLANKS).lower()
+        if mark and name not in fields:
+            fields[name] = (after.decode("ascii") if after.isascii() else decode(after)).strip()
     return fields
 
 
 def _shown(text: str, longest: int) -> str:
     """`text` on one line, made safe to store and show, and cut."""
+    if text.isprintable() and "  " not in text:  # No other blank than the space is printable, and nothing invisible.
+        return text.strip(" ")[:longest]
     return visible(" ".join(text.replace("\0", "").split()))[:longest]
 
 
-def _first_mailbox(text: str) -> tuple[str, str]:
+def _sender(text: str) -> tuple[str, str]:
+    """The name and the address of the first mailbox in `text` as they can be shown."""
+    return _known_sender(text) if len(text) <= _REMEMBERED_LENGTH else _read_sender(text)
+
+
+def _read_sender(text: str) -> tuple[str, str]:
     found, _ = _mailboxes(text, 1)
-    return found[0] if found else ("", "")
+    name, address = found[0] if found else ("", "")
+    return _shown(name, SUBJECT_LENGTH), _shown(address, _ADDRESS_LENGTH)
 
 
-def _recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], int]:
-    """The first `most` recipients as names and addresses that can be shown, and how many more there were."""
+def _recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], str]:
+    """The first `most` recipients as names and addresses that can be shown, and all of them on one line."""
     if not text:
-        return (), 0
+        return (), ""
+    return _known_recipients(text, most) if len(text) <= _REMEMBERED_LENGTH else _read_recipients(text, most)
+
+
+def _read_recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], str]:
     found, more = _mailboxes(text, most)
-    return tuple((_shown(name, _ADDRESS_LENGTH), _shown(address, _ADDRESS_LENGTH)) for name, address in found), more
+    shown = tuple((_shown(name, _ADDRESS_LENGTH), _shown(address, _ADDRESS_LENGTH)) for name, address in found)
+    written = (f"{name} <{address}>" if name and address else name or address for name, address in shown)
+    on_one_line = ", ".join(mailbox[:_ADDRESS_LENGTH] for mailbox in written)
+    return shown, on_one_line + (f" and {more:,} more" if more else "")
 
 
-def _on_one_line(recipients: tuple[tuple[str, str], ...], more: int) -> str:
-    written = (f"{name} <{address}>" if name and address else name or address for name, address in recipients)
-    return ", ".join(mailbox[:_ADDRESS_LENGTH] for mailbox in written) + (f" and {more:,} more" if more else "")
+_known_sender = functools.lru_cache(maxsize=2048)(_read_sender)
+_known_recipients = functools.lru_cache(maxsize=2048)(_read_recipients)
 
 
 def _mailboxes(text: str, most: int) -> tuple[list[tuple[str, str]], int]:
@@ -151,10 +189,10 @@ def _mailboxes(text: str, most: int) -> tuple[list[tuple[str, str]], int]:
         return [("", match[1])], 0
     found: list[tuple[str, str]] = []
     more = 0
-    for part in _parts(text):
+    for part in _parts(text) if _SPECIAL.search(text) else filter(str.strip, text.split(",")):
         if len(found) >= most:
             more += 1
-        elif (mailbox := _mailbox(part)) != ("", ""):
+        elif (mailbox := _known_mailbox(part) if len(part) <= _REMEMBERED_LENGTH else _mailbox(part)) != ("", ""):
             found.append(mailbox)
     return found, more
 
@@ -194,6 +232,9 @@ def _mailbox(text: str) -> tuple[str, str]:
         *words, last = address.split()
         return _name(comment.strip().removesuffix(")") or " ".join(words)), last
     return _name(text), ""
+
+
+_known_mailbox = functools.lru_cache(maxsize=4096)(_mailbox)
 
 
 def _name(text: str) -> str:

@@ -7,13 +7,12 @@ from datetime import date
 from typing import Any
 
 from imapclient import imap_utf7
-from imapclient.exceptions import IMAPClientError
-from imapclient.response_parser import parse_fetch_response, parse_response
 
-from mailadmin.mail import dial, sasl
+from mailadmin.mail import dial, sasl, sign_in
 from mailadmin.mail.answers import Refused, translated
 from mailadmin.mail.deadline import Deadline
-from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.errors import MailError
+from mailadmin.mail.imap_changes import OF_ONE_REQUEST, STATE, Following, parse, parse_fetch
 from mailadmin.mail.imap_fetch import (
     ENVELOPE_ITEMS,
     HIGHEST_UID,
@@ -24,7 +23,7 @@ from mailadmin.mail.imap_fetch import (
     read_flags,
     uid_set,
 )
-from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_quota, read_status
+from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_quota, read_states, read_status
 from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session, quoted
 from mailadmin.mail.imap_write import MONTHS, Writing
 from mailadmin.mail.scrub import scrub
@@ -34,12 +33,12 @@ from mailadmin.mail.types import (
     Envelope,
     Folder,
     FolderState,
-    Password,
     Report,
     Role,
     Rules,
     Server,
     ServerProtocol,
+    SignIn,
     StageName,
     TLSMode,
 )
@@ -51,7 +50,6 @@ _TELLING = (
 _MAIL_ARRIVES = (Role.INBOX, Role.JUNK)
 _MOST_REFUSALS = 20  # A server that will not count its folders is not asked for every one of them.
 _FLAGS_AT_ONCE = 100_000
-_OF_ONE_MESSAGE = (Category.PROTOCOL, Category.UNAVAILABLE, Category.POLICY)
 
 
 def open_imap(
@@ -89,7 +87,7 @@ def _translated() -> AbstractContextManager[None]:
     return translated(ServerProtocol.IMAP)
 
 
-class Imap(Writing):
+class Imap(Writing, Following):
     """A greeted IMAP session; implements `Incoming`. Not for use by two threads at once."""
 
     def __init__(self, connection: dial.Connection, session: Session) -> None:
@@ -99,6 +97,7 @@ class Imap(Writing):
         self._raw_names: dict[str, bytes] = {}
         self._places: list[str] = []
         self._messages = 0
+        self._next: list[int] = []
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -114,24 +113,22 @@ class Imap(Writing):
     def deadline(self, deadline: Deadline) -> None:
         self._connection.deadline = deadline
 
-    def sign_in(self, how: Password) -> None:
+    def sign_in(self, how: SignIn) -> None:
         """Sign in once, by the best way that both sides have. Raises MailError.
 
-        A refusal is never followed by another mechanism with the same password.
+        A refusal is never followed by another mechanism with the same secret.
         """
         with self._stages.stage(StageName.SIGN_IN) as passing:
-            user, password = dial.guard(how.username, "user name"), dial.guard(how.password, "password")
             session = self._session
             if session.state != "NONAUTH":
-                sentence = "The server lets everybody in without a password, so the password cannot be checked."
-                raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-anybody")
+                raise sign_in.anybody()
             exchange = self._best(how)
             passing.detail = exchange.name
             passing.facts = {"mechanism": exchange.name}
-            session.answers.secrets = sasl.forms(how)
+            session.answers.expect(how)
             with _translated():
                 introduced = self._introduce()
-                session.authenticate_by(exchange, password, user)
+                session.authenticate_by(exchange, how)
                 # Offers change with the sign-in (RFC 3501 6.2.3); many servers tell them unasked, within the OK.
                 session.refresh_capabilities(told=True)
                 if not introduced:
@@ -139,16 +136,11 @@ class Imap(Writing):
             offers = self.capabilities
             passing.facts["capabilities"] = [name.partition("=DEFLATE")[0] for name in _TELLING if name in offers]
 
-    def _best(self, how: Password) -> sasl.Exchange:
-        offers = self.capabilities
-        ways = {name.removeprefix("AUTH=") for name in offers if name.startswith("AUTH=")}
-        ways |= set() if "LOGINDISABLED" in offers else {sasl.IMAP_LOGIN}
-        encrypted = self._connection.server.tls_mode is not TLSMode.NONE
-        exchange = sasl.choose(ways, how, encrypted=encrypted)
-        if exchange is None:
-            sentence = "The server does not accept passwords here; it may want encryption or another method."
-            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-passwords")
-        return exchange
+    def _best(self, how: SignIn) -> sasl.Exchange:
+        said = [name for name in self._session.capabilities if name.startswith(("AUTH=", "LOGINDISABLED"))]
+        ways = {name.removeprefix("AUTH=") for name in said}
+        ways |= set() if "LOGINDISABLED" in said else {sasl.IMAP_LOGIN}
+        return sign_in.choose(ways, how, self._connection.server, said=said)
 
     def _introduce(self) -> bool:
         """Whether the server was told our name (RFC 2971), as some want before they open folders; once is enough."""
@@ -165,15 +157,32 @@ class Imap(Writing):
         """
         with self._stages.stage(StageName.FOLDERS) as passing, _translated():
             with_status = counts and "LIST-STATUS" in self.capabilities
-            listed = self._list(with_status)
-            numbers = read_status(self._session.take("STATUS"), _parse)
+            listed = self._list("STATUS (MESSAGES UNSEEN)" if with_status else "")
+            numbers = read_status(self._session.take("STATUS"), parse)
             if counts and not with_status:
                 numbers = self._count(listed)
-            self._raw_names = {entry.folder.path: entry.raw for entry in listed}
-            found = one_of_each([_counted(entry, numbers.get(entry.raw, {})) for entry in listed])
-            self._places = [folder.path for role in _MAIL_ARRIVES for folder in found if folder.role is role]
+            found = self._known([_counted(entry, numbers.get(entry.raw, {})) for entry in listed], listed)
             passing.detail = f"{len(found):,} folders" if len(found) != 1 else "1 folder"
             passing.facts = {"folders": len(found)} | (self._amounts(found) if counts else {})
+        return found
+
+    def survey(self) -> tuple[list[Folder], dict[str, FolderState]]:
+        """All folders, and by path the state of those of which the server tells it unopened (RFC 5819, RFC 7162).
+
+        One round trip. Raises MailError.
+        """
+        self._is_following = True
+        tells = "LIST-STATUS" in self.capabilities and self._counts_changes
+        with _translated():
+            listed = self._list(STATE if tells else "")
+            states = read_states(listed, self._session.take("STATUS"), parse) if tells else {}
+        return self._known([entry.folder for entry in listed], listed), states
+
+    def _known(self, folders: list[Folder], listed: list[Listed]) -> list[Folder]:
+        """`folders`, each role once; their names are kept as the server writes them."""
+        self._raw_names = {entry.folder.path: entry.raw for entry in listed}
+        found = one_of_each(folders)
+        self._places = [folder.path for role in _MAIL_ARRIVES for folder in found if folder.role is role]
         return found
 
     def _amounts(self, folders: list[Folder]) -> dict[str, Any]:
@@ -185,22 +194,22 @@ class Imap(Writing):
         if "QUOTA" in self.capabilities:
             with suppress(Refused):
                 self._session.command("GETQUOTAROOT", "INBOX")
-                if quota := read_quota(self._session.take("QUOTA"), _parse):
+                if quota := read_quota(self._session.take("QUOTA"), parse):
                     amounts["quota"] = quota
         return amounts
 
-    def _list(self, with_status: bool) -> list[Listed]:
+    def _list(self, status: str = "") -> list[Listed]:
         """LIST of everything, with what can be had beside it; a server that stumbles over that is asked plainly."""
         wanted = ["SPECIAL-USE"] if "SPECIAL-USE" in self.capabilities else []
-        wanted += ["STATUS (MESSAGES UNSEEN)"] if with_status else []
-        extended = with_status or (bool(wanted) and "LIST-EXTENDED" in self.capabilities)
+        wanted += [status] if status else []
+        extended = bool(status) or (bool(wanted) and "LIST-EXTENDED" in self.capabilities)
         try:
             self._session.command("LIST", '""', '"*"', *(("RETURN", f"({' '.join(wanted)})") if extended else ()))
         except Refused:
             if not extended:
                 raise
             self._session.command("LIST", '""', '"*"')
-        return read_list(self._session.take("LIST"), _parse, imap_utf7.decode)
+        return read_list(self._session.take("LIST"), parse, imap_utf7.decode)
 
     def _count(self, listed: list[Listed]) -> dict[bytes, Any]:
         """The counts of all folders, one by one; nothing for those where the server refuses to tell."""
@@ -211,7 +220,7 @@ class Imap(Writing):
                 continue
             try:
                 self._session.command("STATUS", quoted(entry.raw), "(MESSAGES UNSEEN)")
-                numbers |= read_status(self._session.take("STATUS"), _parse)
+                numbers |= read_status(self._session.take("STATUS"), parse)
             except Refused:
                 refusals += 1
                 if refusals == _MOST_REFUSALS:
@@ -226,10 +235,10 @@ class Imap(Writing):
         raw = self._raw(path)
         session = self._session
         session.is_readonly = True
-        condstore = not self.capabilities.isdisjoint({"CONDSTORE", "QRESYNC"})
         with _translated():
+            self._prepare_to_follow()
             try:
-                session.command("EXAMINE", quoted(raw), *(["(CONDSTORE)"] if condstore else []))
+                session.command("EXAMINE", quoted(raw), *(["(CONDSTORE)"] if self._counts_changes else []))
             except Refused:
                 session.state = "AUTH"  # RFC 3501 6.3.1: after a refusal no folder is open.
                 raise
@@ -256,6 +265,8 @@ class Imap(Writing):
         """
         wanted = f"SINCE {since.day}-{MONTHS[since.month - 1]}-{since.year:04}" if since else "ALL"
         with _translated():
+            if since is None and (found := self._all_uids()) is not None:
+                return found
             self._session.longest_line = LONGEST_LIST
             try:
                 self._session.command("UID", "SEARCH", wanted)
@@ -271,12 +282,12 @@ class Imap(Writing):
         with _translated():
             if self._messages <= _FLAGS_AT_ONCE:
                 self._session.command("UID", "FETCH", "1:*", "(UID FLAGS)")
-                return read_flags(self._session.take("FETCH"), _parse_fetch)
+                return read_flags(self._session.take("FETCH"), parse_fetch)
             for first in range(1, self._messages + 1, _FLAGS_AT_ONCE):
                 # By position: without one that moves in between, for FETCH is no moment to expunge (RFC 3501 7.4.1).
                 last = first + _FLAGS_AT_ONCE - 1
                 self._session.command("FETCH", f"{first}:{last if last < self._messages else '*'}", "(UID FLAGS)")
-                found |= read_flags(self._session.take("FETCH"), _parse_fetch)
+                found |= read_flags(self._session.take("FETCH"), parse_fetch)
         return found
 
     def envelopes(self, uids: Sequence[int]) -> Iterator[Envelope]:
@@ -288,7 +299,8 @@ class Imap(Writing):
         asked = sorted({uid for uid in uids if 0 < uid <= HIGHEST_UID})
         if not asked:
             return
-        batch, whole = self._fetch(asked)
+        ahead, self._next = self._next, []
+        batch, whole = self._fetch(asked, ahead)
         yield from batch.messages.values()
         if whole and not batch.broken:
             return
@@ -299,18 +311,25 @@ class Imap(Writing):
                 if not alone.messages and (alone.broken or not delivered):
                     yield Envelope(uid=uid, unreadable=UNREADABLE if alone.broken else REFUSED)
 
-    def _fetch(self, uids: list[int]) -> tuple[Batch, bool]:
-        """What the server delivers of `uids`, and whether it says that this is all."""
+    def look_ahead(self, uids: Sequence[int]) -> None:
+        """Have the server work on `uids` as soon as it has delivered those of the next call of `envelopes`."""
+        self._next = sorted({uid for uid in uids if 0 < uid <= HIGHEST_UID})
+
+    def _fetch(self, uids: list[int], ahead: list[int] | None = None) -> tuple[Batch, bool]:
+        """What the server delivers of `uids`, and whether it says that this is all; the next question is `ahead`."""
         with _translated():
             whole = True
             try:
                 self._session.command("UID", "FETCH", uid_set(uids), ENVELOPE_ITEMS)
             except Refused as refused:
                 # One damaged message makes some servers refuse the whole batch. A limit is no such case.
-                if refused.category not in _OF_ONE_MESSAGE:
+                if refused.category not in OF_ONE_REQUEST:
                     raise
                 whole = False
-            return read_envelopes(self._session.take("FETCH"), frozenset(uids), _parse_fetch), whole
+            answers = self._session.take("FETCH")
+            if ahead:
+                self._session.send_ahead("UID", "FETCH", uid_set(ahead), ENVELOPE_ITEMS)
+        return read_envelopes(answers, frozenset(uids), parse_fetch), whole
 
     def find(self, message_id: str) -> str | None:
         """The path of the folder, the inbox or the one for junk, that holds the message `message_id`, or None.
@@ -319,7 +338,7 @@ class Imap(Writing):
         """
         if not self._places:
             with _translated():
-                listed = one_of_each([entry.folder for entry in self._list(False)])
+                listed = one_of_each([entry.folder for entry in self._list()])
             self._places = [folder.path for role in _MAIL_ARRIVES for folder in listed if folder.role is role]
         for path in self._places or ["INBOX"]:
             with suppress(Refused):
@@ -356,22 +375,3 @@ def _counted(entry: Listed, numbers: Any) -> Folder:
 
 def _is_uid(word: bytes) -> bool:
     return word.isdigit() and len(word) <= 10
-
-
-def _parse_fetch(records: list[Any]) -> list[dict[bytes, Any]]:
-    """The items of a FETCH answer, parsed by IMAPClient; keyed by sequence number, for UIDs must not be guessed.
-
-    Raises ValueError.
-    """
-    try:
-        return list(parse_fetch_response(records, normalise_times=False, uid_is_key=False).values())
-    except IMAPClientError as error:
-        raise ValueError("not a FETCH answer") from error
-
-
-def _parse(records: list[Any]) -> tuple[Any, ...]:
-    """Any other answer, parsed by IMAPClient. Raises ValueError."""
-    try:
-        return tuple(parse_response(records))
-    except IMAPClientError as error:
-        raise ValueError("not an answer of IMAP") from error

@@ -4,10 +4,10 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any
 
-from mailadmin.mail.headers import FIELDS, MONTHS, read_heading
+from mailadmin.mail.headers import FIELDS, MONTHS, read_heading, zone
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.types import Envelope
 
@@ -19,7 +19,8 @@ ENVELOPE_ITEMS = f"(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (
 UNREADABLE = "The answer of the server for this message cannot be read."
 REFUSED = "The server could not deliver this message."
 
-_FLAGS = re.compile(rb"\d+ \((?:UID (\d+) FLAGS \(([^()]*)\)|FLAGS \(([^()]*)\) UID (\d+))\)")
+_FLAGS = re.compile(rb"\d+ \((?:UID (\d+) FLAGS \(([^()]*)\)|FLAGS \(([^()]*)\) UID (\d+))(?: MODSEQ \(\d+\))?\)")
+_RANGES = re.compile(rb"(?:\([^()]*\) ?)*(?:UID ?)?(?:ALL )?([\d:,]*)", re.IGNORECASE)
 _ENVELOPE = re.compile(
     rb"\d+ \(UID (\d+) FLAGS \(([^()]*)\) INTERNALDATE \"([^\"]*)\" RFC822\.SIZE (\d+) "
     rb"BODY\[HEADER\.FIELDS \([^()]*\)\](?:<0>)? \{\d+\}"
@@ -45,6 +46,22 @@ def uid_set(uids: Iterable[int]) -> str:
         else:
             ranges.append([uid, uid])
     return ",".join(f"{first}:{last}" if first != last else str(first) for first, last in ranges)
+
+
+def read_ranges(data: Sequence[Record | None]) -> tuple[tuple[int, int], ...] | None:
+    """Return the UIDs of ESEARCH (RFC 4731) or VANISHED (RFC 7162) answers as ranges; None if one makes no sense."""
+    found: list[tuple[int, int]] = []
+    for record in data:
+        match = _RANGES.fullmatch(record) if isinstance(record, bytes) else None
+        if match is None:
+            return None
+        for part in filter(None, match[1].split(b",")):
+            first, _, last = part.partition(b":")
+            pair = (int(first or 0), int(last or first or 0)) if len(part) <= 21 else (0, 0)
+            if not all(0 < uid <= HIGHEST_UID for uid in pair):
+                return None
+            found.append((min(pair), max(pair)))
+    return tuple(found)
 
 
 def messages_in(data: Sequence[Record | None]) -> Iterator[list[Record]]:
@@ -166,9 +183,8 @@ def _internal_date(raw: bytes) -> datetime | None:
     month = MONTHS.get(match[2].decode("ascii").lower()) if match else None
     if match is None or month is None:
         return None
-    offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
     numbers = int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), min(int(match[6]), 59)
     try:
-        return datetime(*numbers, tzinfo=timezone(-offset if match[7] == b"-" else offset))
+        return datetime(*numbers, tzinfo=zone(match[7], match[8], match[9]))
     except ValueError:
         return None

@@ -1,19 +1,21 @@
 """Reads what imaplib collected of LIST and STATUS answers, folder by folder, and decides what each folder is for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mailadmin.mail.charsets import decode
-from mailadmin.mail.imap_fetch import Record, messages_in
+from mailadmin.mail.imap_fetch import HIGHEST_UID, Record, messages_in
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.special_use import last_part, not_mail, role_of
-from mailadmin.mail.types import Folder
+from mailadmin.mail.types import Folder, FolderState
 
 Parser = Callable[[list[Any]], Any]
 Decoder = Callable[[bytes], str]
 
 MOST_MESSAGES = 2**31 - 1  # in a folder; a server that says more than a database can count is not believed
+_MOST = {b"UIDVALIDITY": HIGHEST_UID, b"UIDNEXT": HIGHEST_UID, b"HIGHESTMODSEQ": 2**63 - 1}  # RFC 7162 7
+_STATE = (b"UIDVALIDITY", b"UIDNEXT", b"HIGHESTMODSEQ")
 _NOT_SELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 _BROKEN_ANSWERS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
@@ -48,9 +50,23 @@ def read_status(data: Sequence[Record | None], parse: Parser) -> dict[bytes, Map
             name, items = parse(records)[:2]
             pairs = zip(items[::2], items[1::2], strict=False)
             counts = {key.upper(): value for key, value in pairs if isinstance(value, int)}
-            found[_raw(name)] = {key: value for key, value in counts.items() if 0 <= value <= MOST_MESSAGES}
+            found[_raw(name)] = {
+                key: value for key, value in counts.items() if 0 <= value <= _MOST.get(key, MOST_MESSAGES)
+            }
         except _BROKEN_ANSWERS:
             continue
+    return found
+
+
+def read_states(listed: Iterable[Listed], data: Sequence[Record | None], parse: Parser) -> dict[str, FolderState]:
+    """Return by path what STATUS answers tell of the folders in `listed`, of those of which they tell everything."""
+    numbers, found = read_status(data, parse), {}
+    for entry in listed:
+        told = [numbers.get(entry.raw, {}).get(name, 0) for name in _STATE]
+        messages = numbers.get(entry.raw, {}).get(b"MESSAGES")
+        if all(told) and messages is not None:
+            uidvalidity, uidnext, modseq = told
+            found[entry.folder.path] = FolderState(uidvalidity, uidnext, messages, modseq)
     return found
 
 

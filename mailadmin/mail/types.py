@@ -1,6 +1,6 @@
 """The values that go in and out of `mail/`: frozen, and the same for every protocol."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.message import EmailMessage
@@ -146,6 +146,27 @@ class Password:
     username: str
     password: str = field(repr=False)
 
+    @property
+    def secret(self) -> str:
+        """What must not appear anywhere."""
+        return self.password
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Sign in with a user name and an OAuth access token (RFC 6750). The token never shows in a repr."""
+
+    username: str
+    token: str = field(repr=False)
+
+    @property
+    def secret(self) -> str:
+        """What must not appear anywhere."""
+        return self.token
+
+
+SignIn = Password | Bearer
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -219,6 +240,18 @@ class FolderState:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in a folder since a HIGHESTMODSEQ (RFC 7162).
+
+    `flags` are those of all messages that are new or were changed, by UID. `gone` are ranges of UIDs, first and last,
+    of which no message is left; they may include some that never were. None: the server does not tell what is gone.
+    """
+
+    flags: Mapping[int, frozenset[str]]
+    gone: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """One message as a list shows it: what could not be read is empty, or `unreadable` says why.
 
@@ -248,8 +281,8 @@ class Incoming(Protocol):
     Reading leaves no trace: folders are opened with EXAMINE and messages read with BODY.PEEK.
     """
 
-    def sign_in(self, how: Password) -> None:
-        """Sign in once; a refusal is never followed by another mechanism with the same password."""
+    def sign_in(self, how: SignIn) -> None:
+        """Sign in once; a refusal is never followed by another mechanism with the same secret."""
 
     def folders(self, *, counts: bool = True) -> list[Folder]:
         """All folders, with their roles, and with message counts if `counts`."""
@@ -276,7 +309,7 @@ class Incoming(Protocol):
 class Outgoing(Protocol):
     """A connection that sends mail, already greeted."""
 
-    def sign_in(self, how: Password) -> None:
+    def sign_in(self, how: SignIn) -> None:
         """Sign in once."""
 
     def send(self, message: EmailMessage, sender: str, recipient: str) -> None:

@@ -1,7 +1,7 @@
 """A sync run that goes on: the connection with its deadlines, and the one way in which it may write."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from mailadmin import db, leases
 from mailadmin.accounts.models import Account, Health, Window
 from mailadmin.mail.deadline import Deadline
-from mailadmin.mail.types import Incoming
+from mailadmin.mail.types import Changes, Folder, FolderState, Incoming
 from mailadmin.organisation import service as organisation
 from mailadmin.sync.models import SyncRun
 from mailadmin.text import t
@@ -38,9 +38,18 @@ class FolderTrouble(Exception):
 
 
 class Timed(Incoming, Protocol):
-    """A connection whose deadline can be set anew for every step."""
+    """A connection whose deadline can be set anew for every step, and that may be able to tell what changed."""
 
     deadline: Deadline
+
+    def survey(self) -> tuple[list[Folder], dict[str, FolderState]]:
+        """All folders, and by path the state of those of which the server tells it unopened."""
+
+    def look_ahead(self, uids: Sequence[int]) -> None:
+        """The messages that will be asked for after those of the next call of `envelopes`."""
+
+    def changes(self, since: int) -> Changes | None:
+        """What changed in the open folder since the HIGHESTMODSEQ `since`; None where the server cannot tell."""
 
 
 @dataclass(slots=True)

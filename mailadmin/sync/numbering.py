@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin.accounts.models import Window
 from mailadmin.mail.deadline import Deadline
-from mailadmin.mail.types import Envelope, Folder, FolderState, Password
+from mailadmin.mail.types import Changes, Envelope, Folder, FolderState, SignIn
 from mailadmin.sync import rows
 from mailadmin.sync.going import FolderTrouble, Going, Timed
 from mailadmin.sync.models import Folder as Row
@@ -76,13 +76,24 @@ class Numbered:
     def deadline(self, deadline: Deadline) -> None:
         self._real.deadline = deadline
 
-    def sign_in(self, how: Password) -> None:
+    def sign_in(self, how: SignIn) -> None:
         """Sign in once."""
         self._real.sign_in(how)
 
     def folders(self, *, counts: bool = True) -> list[Folder]:
         """The inbox."""
         return self._real.folders(counts=counts)
+
+    def survey(self) -> tuple[list[Folder], dict[str, FolderState]]:
+        """The inbox, of which nothing is known before its list was read."""
+        return self.folders(counts=False), {}
+
+    def look_ahead(self, uids: Sequence[int]) -> None:
+        """POP3 asks for one after the other anyway."""
+
+    def changes(self, since: int) -> Changes | None:
+        """POP3 cannot tell."""
+        return None
 
     def examine(self, path: str) -> FolderState:
         """Read the list of the inbox and give a UID to what has none. A list without fault holds for the session."""
@@ -107,8 +118,8 @@ class Numbered:
         return FolderState(life, uidnext, counted - copies, remark=remark)
 
     def search(self, since: date | None = None) -> list[int]:
-        """The UIDs of all messages of which it is not known that they are older than the window, ascending."""
-        return sorted(self._numbers.keys() - self._older)
+        """The UIDs of all messages, ascending; with `since` not those that are known to be older than the window."""
+        return sorted(self._numbers.keys() - (self._left_out if since is None else self._older))
 
     def flags(self) -> dict[int, frozenset[str]]:
         """Every message as read, by UID, but for those that turned out to be older than the window meanwhile."""

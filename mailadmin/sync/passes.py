@@ -1,11 +1,12 @@
 """One pass over one folder: afterwards what is stored is what the server has, or the folder says what is missing.
 
 How it works. A message is known by folder, generation and UID, and nothing else. A pass asks the server for three
-things: the state of the folder (EXAMINE), the flags of all its messages (so also which there are), and, unless all mail
-is wanted, the UIDs within the window. Against this stands what is stored, read from our rows and not from any mark of
-progress. The differences are the work: messages that are wanted and not stored are fetched, newest first, in batches;
-flags that differ are stored; rows whose message is not listed are deleted. When that is done the rows are counted, and
-only if they are as many as they must be, the pass calls itself complete.
+things: the state of the folder (EXAMINE), the flags of all its messages (so also which there are; where nothing is
+stored yet, only that), and, unless all mail is wanted, the UIDs within the window. Against this stands what is stored,
+read from our rows and not from any mark of progress. The differences are the work: messages that are wanted and not
+stored are fetched, newest first, in batches, the next of which the server prepares while one is stored; flags that
+differ are stored; rows whose message is not listed are deleted. When that is done the rows are counted, and only if
+they are as many as they must be, the pass calls itself complete.
 
 Why it may run twice, or be killed anywhere. Every batch is one transaction: the messages, the folder's progress, the
 run's counts, and a beat of the lease. There is no state outside the rows; the next pass compares again and does what is
@@ -15,10 +16,11 @@ Why two cannot write. The beat of the lease carries its fencing number and comes
 going.py. A runner that slept through the end of its lease fails at its next beat and leaves nothing behind.
 
 Saving the work. The server's facts (UIDVALIDITY, UIDNEXT, number of messages, HIGHESTMODSEQ) are taken from the EXAMINE
-that came before the list and stored only at the end of a complete pass. HIGHESTMODSEQ grows with every change (RFC 7162
-3.1.1), so if all four are still the same, nothing has changed since before that list, and the list was exact. What
-changes between the EXAMINE and the list makes the next pass do too much, never too little. A server that tells no
-HIGHESTMODSEQ is listed each time. The facts count only for the window they were stored for.
+that came before the list and stored only at the end of a complete pass. What changes between the EXAMINE and the list
+makes the next pass do too much, never too little. With the facts the next pass may find out that nothing changed, or
+ask what did: see quick.py. Where the UIDs are known but not what is gone, or where a window is wanted, the list is made
+of the server's UIDs, our flags, and those that it calls changed. A server that tells no HIGHESTMODSEQ is listed each
+time. The facts count only for the window they were stored for.
 
 UIDVALIDITY. A new one means that every UID we know is void (RFC 3501 2.3.1.1). The folder is then read into the next
 generation while people see the old one; when the new one is complete, one transaction puts it in its place, and the old
@@ -40,48 +42,21 @@ with trouble of its own stops the others, see run.py.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-
-from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Window
 from mailadmin.contacts import service as contacts
-from mailadmin.mail.types import Envelope, FolderState
-from mailadmin.sync import rows
+from mailadmin.mail.types import Changes, Envelope
+from mailadmin.sync import quick, rows
+from mailadmin.sync.aim import Pass, Renumbered, begin, listed, listed_uids, opened, reopened, row_of
+from mailadmin.sync.closing import close, close_counted, sweep_up
 from mailadmin.sync.going import FolderTrouble, Going
 from mailadmin.sync.models import Folder
 from mailadmin.text import t
 
 ATTEMPTS = 3
-SWEEP = 5000
-_HIGHEST = 2**32 - 1
-
-
-class _Renumbered(Exception):
-    """The folder has another UIDVALIDITY than a moment ago."""
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What a pass knows. `listing` is flags by UID, as the server has them; `stored` the same, as we had them."""
-
-    going: Going
-    folder: Folder
-    state: FolderState
-    generation: int
-    first_uid: int | None
-    is_whole: bool = False  # the list is as long as the server says that it must be
-    listing: dict[int, str] = field(default_factory=dict)
-    wanted: set[int] = field(default_factory=set)
-    stored: dict[int, str] = field(default_factory=dict)
-    doubtful: dict[int, Envelope | None] = field(default_factory=dict)  # asked for, and not delivered readable
-
-    @property
-    def is_successor(self) -> bool:
-        """Whether this generation is still to take the place of the one that people see."""
-        return self.generation != self.folder.generation
 
 
 def follow(going: Going, folder_id: int) -> None:
@@ -96,7 +71,7 @@ def follow(going: Going, folder_id: int) -> None:
     for _ in range(ATTEMPTS):
         try:
             _follow(going, folder)
-        except _Renumbered:
+        except Renumbered:
             with db.reading() as session:
                 folder = session.get(Folder, folder_id) or folder
             continue
@@ -105,103 +80,90 @@ def follow(going: Going, folder_id: int) -> None:
 
 
 def _follow(going: Going, folder: Folder) -> None:
-    state = _opened(going, folder.path)
-    if _is_unchanged(going, folder, state):
+    state = opened(going, folder.path)
+    if quick.is_unchanged(going, folder, state):
         with going.writing() as session:
-            row = _row(session, folder)
+            row = row_of(session, folder)
             row.synced_at, row.trouble, row.run_total, row.run_done = db.now(), "", 0, 0
     else:
-        this = _begin(going, folder, state)
-        _compare(this)
-        _fetch(this)
-        _settle_doubts(this)
-        _store_flags(this)
-        _forget_gone(this)
-        _close(this)
-    _sweep(going, folder.id)
+        told = quick.changes(going, folder, state)
+        this = begin(going, folder, state)
+        if told is None or not _follow_changes(this, told):
+            if told is not None:  # What contradicts itself or our rows is not believed.
+                told = told if going.since is not None or (told.gone is None and this.before is None) else None
+                this = begin(going, folder, state)
+            _compare(this, told)
+            _work_off(this)
+            close(this)
+    sweep_up(going, folder.id)
 
 
-# The state of the folder, and where the pass aims.
-
-
-def _opened(going: Going, path: str) -> FolderState:
-    state = going.step().examine(path)
-    if not 0 < state.uidvalidity <= _HIGHEST:
-        raise FolderTrouble(t("The server does not say which numbering of messages it uses (UIDVALIDITY)."))
-    uidnext = state.uidnext if state.uidnext and state.uidnext <= _HIGHEST else None
-    return replace(state, uidnext=uidnext, modseq=state.modseq or None)
-
-
-def _reopened(this: _Pass) -> FolderState:
-    state = _opened(this.going, this.folder.path)
-    if state.uidvalidity != this.state.uidvalidity:
-        raise _Renumbered
-    return state
-
-
-def _is_unchanged(going: Going, folder: Folder, state: FolderState) -> bool:
-    if not folder.is_complete or folder.next_generation is not None or folder.window != going.window_key:
+def _follow_changes(this: Pass, told: Changes) -> bool:
+    """Do what is left to do if `told` is all that changed; False if everything has to be compared all the same."""
+    if this.going.since is not None or not _take(this, told):
         return False
-    known = (folder.uidvalidity, folder.uidnext, folder.messages, folder.modseq)
-    return None not in known and known == (state.uidvalidity, state.uidnext, state.messages, state.modseq)
+    _work_off(this)
+    return close_counted(this)
 
 
-def _begin(going: Going, folder: Folder, state: FolderState) -> _Pass:
-    """Decide which generation is read, and store the decision."""
-    with going.writing() as session:
-        row = _row(session, folder)
-        if row.window != going.window_key:
-            row.window, row.first_uid, row.is_complete = going.window_key, None, False
-        generation = _aim(session, row, state.uidvalidity)
-        row.run_total, row.run_done = None, 0
-        return _Pass(going, row, state, generation, row.first_uid)
-
-
-def _aim(session: Session, row: Folder, uidvalidity: int) -> int:
-    """The generation to read: the one that people see, the next one that was begun, or a new next one."""
-    if row.uidvalidity is None:
-        row.uidvalidity = uidvalidity
-    if row.uidvalidity == uidvalidity:
-        row.next_generation = row.next_uidvalidity = None
-        return row.generation
-    row.is_complete = False
-    if row.next_generation is None or row.next_uidvalidity != uidvalidity:
-        row.next_generation = rows.unused_generation(session, row.id, max(row.generation, row.next_generation or 0))
-        row.next_uidvalidity, row.first_uid = uidvalidity, None
-    return row.next_generation
+def _work_off(this: Pass) -> None:
+    """Do what the differences between the list and what is stored ask for."""
+    _fetch(this)
+    _settle_doubts(this)
+    _store_flags(this)
+    _forget_gone(this)
 
 
 # What the server has, what we have, and the difference.
 
 
-def _compare(this: _Pass) -> None:
+def _take(this: Pass, told: Changes) -> bool:
+    """Let the pass be about what changed and nothing else; whether that can be, see quick.py."""
+    with db.reading() as session:
+        found = quick.difference(session, this.folder, this.state, told)
+    if found is None:
+        return False
+    this.listing, this.stored = found.flags | dict.fromkeys(found.new, ""), found.stored
+    this.wanted, this.before, this.is_whole = set(found.new), found.before, True
+    with this.going.writing() as session:
+        row = row_of(session, this.folder)
+        row.run_total, row.wanted, row.modseq = len(found.new), this.state.messages, None
+    return True
+
+
+def _compare(this: Pass, told: Changes | None) -> None:
+    """Find the differences; where `told` is what changed, the flags of everything else are taken to be ours."""
     going = this.going
-    this.listing = _listed(going)
+    this.listing = _listed_at_first(this) if told is None else _listed_with(this, told)
     if len(this.listing) != this.state.messages:
         # Mail may have come or gone between the count and the list; a second look tells.
-        this.state = _reopened(this)
-        this.listing = _listed(going)
+        this.state = reopened(this)
+        this.listing = listed(going)
     this.is_whole = len(this.listing) == this.state.messages
     this.wanted = _wanted(this)
     with db.reading() as session:
         this.stored = rows.stored_flags(session, this.folder.id, this.generation)
     with going.writing() as session:
-        row = _row(session, this.folder)
+        row = row_of(session, this.folder)
         row.run_total, row.wanted, row.first_uid = len(_missing(this)), len(this.wanted), this.first_uid
 
 
-def _listed(going: Going) -> dict[int, str]:
-    texts: dict[frozenset[str], str] = {}
-    listing = {}
-    for uid, flags in going.step().flags().items():
-        if 0 < uid <= _HIGHEST:
-            if flags not in texts:
-                texts[flags] = rows.flag_text(flags)
-            listing[uid] = texts[flags]
-    return listing
+def _listed_at_first(this: Pass) -> dict[int, str]:
+    """The list where nothing is stored yet: each message brings its flags with it when it is fetched."""
+    with db.reading() as session:
+        is_first = rows.count(session, this.folder.id, this.generation) == 0
+    return dict.fromkeys(listed_uids(this.going), "") if is_first else listed(this.going)
 
 
-def _wanted(this: _Pass) -> set[int]:
+def _listed_with(this: Pass, told: Changes) -> dict[int, str]:
+    with db.reading() as session:
+        stored = rows.stored_flags(session, this.folder.id, this.generation)
+    changed = {uid: rows.flag_text(flags) for uid, flags in told.flags.items()}
+    uids = listed_uids(this.going)
+    return {uid: changed[uid] if uid in changed else stored.get(uid, "") for uid in uids}
+
+
+def _wanted(this: Pass) -> set[int]:
     """The UIDs of the list that are within the window."""
     going = this.going
     if going.since is None:
@@ -213,7 +175,7 @@ def _wanted(this: _Pass) -> set[int]:
     return {uid for uid in this.listing if uid >= this.first_uid}
 
 
-def _first_since(this: _Pass, moment: datetime) -> int:
+def _first_since(this: Pass, moment: datetime) -> int:
     """The first UID that arrived at `moment` or later, found among the mail of about that day, newest first."""
     first = max(this.listing, default=0) + 1
     # SINCE compares days in the server's own time zone (RFC 3501 6.4.4), so the day before is looked at as well.
@@ -227,12 +189,12 @@ def _first_since(this: _Pass, moment: datetime) -> int:
     return first
 
 
-def _missing(this: _Pass) -> list[int]:
+def _missing(this: Pass) -> list[int]:
     """What has to be fetched, newest first."""
     return sorted(this.wanted - this.stored.keys(), reverse=True)
 
 
-def _batches(this: _Pass, uids: Sequence[int]) -> Iterator[Sequence[int]]:
+def _batches(this: Pass, uids: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(uids), this.going.batch):
         yield uids[start : start + this.going.batch]
 
@@ -240,15 +202,17 @@ def _batches(this: _Pass, uids: Sequence[int]) -> Iterator[Sequence[int]]:
 # The work.
 
 
-def _fetch(this: _Pass) -> None:
-    for asked in _batches(this, _missing(this)):
+def _fetch(this: Pass) -> None:
+    batches = list(_batches(this, _missing(this)))
+    for asked, following in zip(batches, [*batches[1:], ()], strict=False):
+        this.going.step().look_ahead(following)
         came = _asked(this, asked)
         readable = [envelope for envelope in came.values() if not envelope.unreadable]
         this.doubtful |= {uid: came.get(uid) for uid in asked if uid not in came or came[uid].unreadable}
         _store(this, readable, done=len(asked))
 
 
-def _asked(this: _Pass, uids: Sequence[int]) -> dict[int, Envelope]:
+def _asked(this: Pass, uids: Sequence[int]) -> dict[int, Envelope]:
     """What the server delivers of `uids`, and nothing that was not asked for."""
     came: dict[int, Envelope] = {}
     allowed = set(uids)
@@ -258,11 +222,11 @@ def _asked(this: _Pass, uids: Sequence[int]) -> dict[int, Envelope]:
     return came
 
 
-def _store(this: _Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None:
+def _store(this: Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None:
     """One batch: the messages, the folder's progress, the run's count and the beat of the lease, all or nothing."""
     with this.going.writing() as session:
         rows.insert(session, this.folder.id, this.generation, envelopes)
-        row = _row(session, this.folder)
+        row = row_of(session, this.folder)
         row.run_done += done
         if not this.is_successor:
             row.stored += len(envelopes)
@@ -270,12 +234,12 @@ def _store(this: _Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None
         contacts.meet(session, account_id=this.going.account_id, role=row.role, envelopes=envelopes)
 
 
-def _settle_doubts(this: _Pass) -> None:
+def _settle_doubts(this: Pass) -> None:
     """Tell messages that went away while we read from those that the server has and cannot, or will not, deliver."""
     if not this.doubtful:
         return
-    _reopened(this)
-    present = _listed(this.going)
+    reopened(this)
+    present = listed(this.going)
     for uid in this.doubtful.keys() - present.keys():
         this.wanted.discard(uid)
         this.listing.pop(uid, None)
@@ -293,7 +257,7 @@ def _known(uid: int, envelope: Envelope | None, flags: str) -> Envelope:
     return replace(envelope or Envelope(uid), flags=frozenset(flags.split()), unreadable=reason)
 
 
-def _store_flags(this: _Pass) -> None:
+def _store_flags(this: Pass) -> None:
     changed = [uid for uid, flags in this.stored.items() if this.listing.get(uid, flags) != flags]
     for uids in _batches(this, changed):
         with this.going.writing() as session:
@@ -302,7 +266,7 @@ def _store_flags(this: _Pass) -> None:
             this.going.count(session, changed=len(uids))
 
 
-def _forget_gone(this: _Pass) -> None:
+def _forget_gone(this: Pass) -> None:
     """Delete what the server does not list any more, if the list is whole."""
     if not this.is_whole:
         return
@@ -311,60 +275,7 @@ def _forget_gone(this: _Pass) -> None:
         with this.going.writing() as session:
             rows.delete_uids(session, this.folder.id, this.generation, uids)
             if not this.is_successor:
-                _row(session, this.folder).stored -= len(uids)
+                row_of(session, this.folder).stored -= len(uids)
             this.going.count(session, gone=len(uids))
     for uid in gone:
         del this.stored[uid]
-
-
-# The end.
-
-
-def _close(this: _Pass) -> None:
-    """Count, and say whether the folder is complete; a complete next generation takes its place in the same moment."""
-    must = len(this.stored.keys() | this.wanted)
-    with this.going.writing() as session:
-        row = _row(session, this.folder)
-        total, unread, unreadable = rows.tally(session, row.id, this.generation)
-        is_complete = this.is_whole and total == must
-        if is_complete and this.is_successor:
-            row.generation, row.uidvalidity = this.generation, this.state.uidvalidity
-            row.next_generation = row.next_uidvalidity = None
-        if row.generation == this.generation:
-            row.stored, row.unread, row.unreadable = total, unread, unreadable
-        row.is_complete, row.wanted, row.synced_at = is_complete, len(this.wanted), db.now()
-        row.uidnext, row.messages, row.modseq = this.state.uidnext, this.state.messages, this.state.modseq
-        row.trouble = " ".join(filter(None, ["" if is_complete else _why(this, total, must), this.state.remark]))
-
-
-def _why(this: _Pass, total: int, must: int) -> str:
-    if not this.is_whole:
-        counted, listed = f"{this.state.messages:,}", f"{len(this.listing):,}"
-        said = t("The server counts {counted} messages but lists {listed}.", counted=counted, listed=listed)
-    else:
-        said = t("{total} messages are stored instead of {must}.", total=f"{total:,}", must=f"{must:,}")
-    return said + " " + t("The next sync looks again.")
-
-
-def _sweep(going: Going, folder_id: int) -> None:
-    """Delete the rows of generations that nobody sees or reads any more."""
-    with db.reading() as session:
-        folder = session.get(Folder, folder_id)
-        if folder is None or not rows.has_leftovers(session, folder_id, _kept(folder)):
-            return
-    deleted = SWEEP
-    while deleted == SWEEP:
-        with going.writing() as session:
-            deleted = rows.sweep(session, folder_id, _kept(folder), limit=SWEEP)
-
-
-def _kept(folder: Folder) -> set[int]:
-    return {folder.generation} if folder.next_generation is None else {folder.generation, folder.next_generation}
-
-
-def _row(session: Session, folder: Folder) -> Folder:
-    """The folder's row in this transaction. Raises FolderTrouble when it is gone."""
-    row = session.get(Folder, folder.id)
-    if row is None:
-        raise FolderTrouble(t("The folder was removed."))
-    return row

@@ -4,7 +4,8 @@ Nothing here commits, and nothing here knows a server. What comes in is cleaned 
 lone surrogate, no number that a database cannot hold.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope
-from mailadmin.sync.models import Message
+from mailadmin.sync.models import Folder, Message
 from mailadmin.text import t
 
 TABLE: Table = Message.__table__  # type: ignore[assignment]
@@ -32,29 +33,59 @@ def flag_text(flags: Iterable[str]) -> str:
 
 def stored_flags(session: Session, folder_id: int, generation: int) -> dict[int, str]:
     """The flags of every message that is stored, by UID."""
-    rows = session.execute(
-        select(TABLE.c.uid, TABLE.c.flags).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation)
-    )
+    rows = session.execute(select(TABLE.c.uid, TABLE.c.flags).where(*_mine(folder_id, generation)))
     # Few combinations of flags exist, so one text serves many messages.
     shared: dict[str, str] = {}
     return {uid: shared.setdefault(flags, flags) for uid, flags in rows}
 
 
+def flags_among(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> dict[int, str]:
+    """The flags by UID of those of `uids` that are stored."""
+    found: dict[int, str] = {}
+    for part in _parts(uids):
+        asked = select(TABLE.c.uid, TABLE.c.flags).where(*_mine(folder_id, generation), TABLE.c.uid.in_(part))
+        found.update((uid, flags) for uid, flags in session.execute(asked))
+    return found
+
+
+def tally_among(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> tuple[int, int, int]:
+    """How many of `uids` are stored, unread and unreadable."""
+    sums = [0, 0, 0]
+    for part in _parts(uids):
+        counted = session.execute(_tally(folder_id, generation).where(TABLE.c.uid.in_(part))).one()
+        sums = [old + more for old, more in zip(sums, counted, strict=True)]
+    return sums[0], sums[1], sums[2]
+
+
+def count(session: Session, folder_id: int, generation: int) -> int:
+    """How many messages are stored; only the index is read for it."""
+    return session.scalar(select(func.count()).select_from(TABLE).where(*_mine(folder_id, generation))) or 0
+
+
 def sizes(session: Session, folder_id: int, generation: int) -> list[int]:
     """The sizes of all messages that are stored."""
-    mine = TABLE.c.folder_id == folder_id, TABLE.c.generation == generation
-    return list(session.scalars(select(TABLE.c.size).where(*mine)))
+    return list(session.scalars(select(TABLE.c.size).where(*_mine(folder_id, generation))))
 
 
 def tally(session: Session, folder_id: int, generation: int) -> tuple[int, int, int]:
     """How many messages are stored, unread and unreadable."""
-    one = select(
-        func.count(),
-        func.count().filter(TABLE.c.is_read.is_(False)),
-        func.count().filter(TABLE.c.unreadable != ""),
-    ).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation)
-    total, unread, unreadable = session.execute(one).one()
+    total, unread, unreadable = session.execute(_tally(folder_id, generation)).one()
     return int(total), int(unread), int(unreadable)
+
+
+def _tally(folder_id: int, generation: int) -> Any:
+    unread, unreadable = TABLE.c.is_read.is_(False), TABLE.c.unreadable != ""
+    counts = func.count(), func.count().filter(unread), func.count().filter(unreadable)
+    return select(*counts).where(*_mine(folder_id, generation))
+
+
+def _mine(folder_id: int, generation: int) -> tuple[Any, Any]:
+    return TABLE.c.folder_id == folder_id, TABLE.c.generation == generation
+
+
+def _parts(uids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    for start in range(0, len(uids), size):
+        yield uids[start : start + size]
 
 
 def unused_generation(session: Session, folder_id: int, current: int) -> int:
@@ -111,10 +142,19 @@ def delete_uids(session: Session, folder_id: int, generation: int, uids: Sequenc
     )
 
 
-def has_leftovers(session: Session, folder_id: int, keep: set[int]) -> bool:
-    """Whether rows of other generations than `keep` wait to be swept away."""
-    mine = select(TABLE.c.id).where(TABLE.c.folder_id == folder_id)
-    return session.scalar(mine.where(TABLE.c.generation.not_in(keep)).limit(1)) is not None
+def with_leftovers(session: Session, folders: Iterable[Folder]) -> set[int]:
+    """The ids of those of `folders` of which rows wait to be swept away, of generations that nobody sees or reads.
+
+    Only the ends of the index are looked at; what lies between two generations that are kept is found later.
+    """
+    ids = [folder.id for folder in folders]
+    if not ids:
+        return set()
+    older = TABLE.c.generation < Folder.generation
+    newer = TABLE.c.generation > func.coalesce(Folder.next_generation, Folder.generation)
+    one = select(TABLE.c.id).where(TABLE.c.folder_id == Folder.id).correlate(Folder)
+    either = one.where(older).exists() | one.where(newer).exists()
+    return set(session.scalars(select(Folder.id).where(Folder.id.in_(ids), either)))
 
 
 def sweep(session: Session, folder_id: int, keep: set[int], *, limit: int) -> int:
@@ -150,8 +190,14 @@ def _row(folder_id: int, generation: int, envelope: Envelope) -> dict[str, Any]:
         "received_at": _moment(envelope.received_at),
         "size": min(max(envelope.size, 0), _HIGHEST_SIZE),
         "unreadable": _clean(envelope.unreadable, 500),
-        **_flag_columns(flag_text(envelope.flags)),
+        **_columns_of(envelope.flags),
     }
+
+
+@functools.lru_cache(maxsize=1024)
+def _columns_of(flags: frozenset[str]) -> dict[str, Any]:
+    """The columns for `flags`; few combinations exist. Not to be changed."""
+    return _flag_columns(flag_text(flags))
 
 
 def _flag_columns(text: str) -> dict[str, Any]:
@@ -168,6 +214,8 @@ def _flag_columns(text: str) -> dict[str, Any]:
 
 def _clean(text: str, longest: int) -> str:
     """`text` as both databases can store it, cut."""
+    if not text:
+        return text
     if "\0" in text:
         text = text.replace("\0", "")
     return text[:longest] if text.isascii() else text[:longest].encode("utf-8", "replace").decode()

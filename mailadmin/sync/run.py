@@ -18,13 +18,15 @@ simply worked on again: what is stored is compared with what the server has, who
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from mailadmin import boot, db, leases
 from mailadmin.accounts import service as accounts
@@ -36,21 +38,21 @@ from mailadmin.mail.answers import Refused
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.incoming import open_incoming as open_server
-from mailadmin.mail.types import Direction, ServerProtocol
+from mailadmin.mail.types import Bearer, Direction, ServerProtocol
+from mailadmin.oauth import service as oauth
 from mailadmin.organisation import service as organisation
 from mailadmin.sync import passes
-from mailadmin.sync.folders import adopt_folders
 from mailadmin.sync.going import LEASE_SECONDS, WATCH_SECONDS, FolderTrouble, Going, Stopped, Timed
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
 from mailadmin.sync.numbering import Naming, Numbered
 from mailadmin.sync.service import Ending, finish_run, forget_progress, lease_name
-from mailadmin.sync.wished import create_wished
+from mailadmin.sync.survey import survey
 from mailadmin.text import t
 
 OPEN_SECONDS = 25.0  # to connect and to sign in
 RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends by itself, and the next one goes on.
 POP3_SECONDS = 300.0  # Many POP3 servers let nobody else into the mailbox meanwhile.
-BATCH = 250
+BATCH = 500
 BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
 _NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
 
@@ -67,7 +69,7 @@ def open_incoming(leg: accounts.Leg, watch: Callable[[], None] | None = None) ->
     except (MailError, Stopped):
         incoming.close()
         raise
-    return incoming
+    return cast(Timed, incoming)  # What a POP3 session lacks, `Numbered` adds.
 
 
 def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) -> None:
@@ -76,21 +78,37 @@ def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) 
     Returns at once if the run has ended or somebody else works on its account. Whatever is raised (a database that does
     not answer, a signal), the lease is given back and the run stays open: it can be performed again.
     """
-    begun = _begin(run_id, batch)
+    begun = _begin(run_id, batch, _token_trouble(run_id))
     if begun is None:
         return
     going, leg = begun
+    is_over = False
     try:
         ending = _work(going, leg, opening)
         _end(going, ending)
+        is_over = True
     except leases.LeaseLost:
         log.warning("Run %s lost its lease; somebody else goes on with it.", run_id)
     finally:
-        with suppress(SQLAlchemyError), db.transaction() as session:
-            leases.release(session, going.held)
+        if not is_over:
+            with suppress(SQLAlchemyError), db.transaction() as session:
+                leases.release(session, going.held)
 
 
-def _begin(run_id: int, batch: int) -> tuple[Going, accounts.Leg] | None:
+def _token_trouble(run_id: int) -> MailError | None:
+    """See to it that the account of the run has a fresh access token, if it signs in with one; why it has none."""
+    with db.reading() as session:
+        query = select(SyncRun.account_id).where(SyncRun.id == run_id, SyncRun.finished_at.is_(None))
+        account_id = session.scalar(query)
+    try:
+        if account_id is not None:
+            oauth.make_fresh(account_id, boot.settings().rules)
+    except MailError as error:
+        return error
+    return None
+
+
+def _begin(run_id: int, batch: int, trouble: MailError | None = None) -> tuple[Going, accounts.Leg] | None:
     """Take the lease and read what the run needs; a run that cannot begin is closed with the reason."""
     with db.transaction() as session:
         run = session.get(SyncRun, run_id)
@@ -111,6 +129,12 @@ def _begin(run_id: int, batch: int) -> tuple[Going, accounts.Leg] | None:
             failed = Ending(RunOutcome.FAILED, broken.message, Category.CONFIG, permanent=True)
             finish_run(session, run, account, failed)
         else:
+            if trouble is not None:
+                finish_run(session, run, account, replace(_told(account, leg, trouble), says_health=trouble.permanent))
+                if not trouble.permanent:  # The account is not to blame while its provider is only busy.
+                    account.next_sync_at = oauth.next_try_at(session, account.id)
+                leases.release(session, held)
+                return None
             account.running_since = run.started_at
             forget_progress(session, account.id)
             ends = Deadline(RUN_SECONDS)
@@ -119,8 +143,8 @@ def _begin(run_id: int, batch: int) -> tuple[Going, accounts.Leg] | None:
         return None
 
 
-def _account(session: Session, account_id: int) -> Account | None:
-    return session.get(Account, account_id, with_for_update={"of": Account}, populate_existing=True)
+def _account(session: Session, account_id: int, *options: ORMOption) -> Account | None:
+    return session.get(Account, account_id, options=options, with_for_update={"of": Account}, populate_existing=True)
 
 
 def _leg(session: Session, account: Account) -> accounts.Leg:
@@ -139,8 +163,7 @@ def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending:
     """Talk to the server about everything that is wanted, and say how it went. Raises LeaseLost."""
     try:
         with _connected(going, leg, opening):
-            _adopt(going)
-            done: set[int] = set()
+            done = survey(going)
             while (folder_id := _next(going, done)) is not None:
                 done.add(folder_id)
                 _read(going, folder_id)
@@ -155,7 +178,11 @@ def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
     """The end of a run that `error` broke off, with its diagnosis."""
     with db.reading() as session:
         account = session.get(Account, going.account_id)
-        address = account.address if account else ""
+    return _told(account, leg, error)
+
+
+def _told(account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
+    address = account.address if account else ""
     told = connections.diagnose(
         error, direction=Direction.INCOMING, server=leg.server, user_name=leg.how.username, address=address
     )
@@ -166,7 +193,12 @@ def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
 
 @contextmanager
 def _connected(going: Going, leg: accounts.Leg, opening: Opening | None) -> Iterator[None]:
-    going.incoming = opening(leg) if opening else open_incoming(leg, going.watch)
+    try:
+        going.incoming = opening(leg) if opening else open_incoming(leg, going.watch)
+    except MailError as error:
+        if error.category is not Category.OAUTH or not isinstance(leg.how, Bearer) or opening:
+            raise
+        going.incoming = _opened_again(going, leg, leg.how.token)
     if leg.server.protocol is ServerProtocol.POP3:
         going.incoming = Numbered(going, cast(Naming, going.incoming))
         going.ends = Deadline(min(POP3_SECONDS, going.ends.left()))
@@ -176,17 +208,25 @@ def _connected(going: Going, leg: accounts.Leg, opening: Opening | None) -> Iter
         going.incoming.close()
 
 
-def _adopt(going: Going) -> None:
-    """Notice folders that have come or gone, and create those that people wish for."""
-    listed = going.step().folders(counts=False)
-    if not listed:
-        raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
-    if create_wished(going, listed):
-        listed = going.step().folders(counts=False)
-    with going.writing() as session:
+def _opened_again(going: Going, leg: accounts.Leg, refused: str) -> Timed:
+    """A connection with a new token instead of `refused`; if the server refuses that too, only people can help."""
+    new = _renewed(going, leg, refused)
+    try:
+        return open_incoming(new, going.watch)
+    except MailError as error:
+        error.permanent = error.permanent or error.category is Category.OAUTH
+        raise
+
+
+def _renewed(going: Going, leg: accounts.Leg, refused: str) -> accounts.Leg:
+    """`leg` with another token than the one that the server has just `refused`. Raises MailError."""
+    oauth.make_fresh(going.account_id, boot.settings().rules, refused=refused)
+    with db.reading() as session:
         account = session.get(Account, going.account_id)
-        if account is not None:
-            adopt_folders(session, account=account, listed=listed)
+        new = accounts.leg(session, account, Direction.INCOMING) if account else None
+    if new is None or new.server != leg.server:  # Somebody changed it; the run stops at its next look.
+        raise MailError(Category.UNAVAILABLE, t("The account was changed meanwhile."))
+    return new
 
 
 def _next(going: Going, done: set[int]) -> int | None:
@@ -198,9 +238,11 @@ def _next(going: Going, done: set[int]) -> int | None:
     return left[0].id if left else None
 
 
-def _active(session: Session, account_id: int) -> list[Folder]:
-    query = select(Folder).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
-    return list(session.scalars(query.order_by(Folder.path)))
+def _active(session: Session, account_id: int) -> Sequence[Any]:
+    """What has to be known of the folders that are synced, by path; objects would cost as much as all else."""
+    columns = Folder.id, Folder.path, Folder.name, Folder.trouble, Folder.is_complete, Folder.is_wished
+    query = select(*columns).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
+    return session.execute(query.order_by(Folder.path)).all()
 
 
 def _read(going: Going, folder_id: int) -> None:
@@ -240,7 +282,7 @@ def _end(going: Going, ending: Ending) -> None:
     """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written."""
     with db.transaction() as session:
         leases.beat(session, going.held, seconds=LEASE_SECONDS)
-        run, account = session.get(SyncRun, going.run_id), _account(session, going.account_id)
+        run, account = session.get(SyncRun, going.run_id), _account(session, going.account_id, lazyload("*"))
         if run is not None and account is not None:
             finish_run(session, run, account, ending)
         leases.release(session, going.held)

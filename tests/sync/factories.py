@@ -13,7 +13,7 @@ from mailadmin.accounts.service import Leg, window_start
 from mailadmin.mail import types as mail
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.types import Envelope, FolderState, Role, Server, ServerProtocol, TLSMode
+from mailadmin.mail.types import Changes, Envelope, FolderState, Role, Server, ServerProtocol, TLSMode
 from mailadmin.sealed import Secret
 from mailadmin.sync import service
 from mailadmin.sync.models import Folder, Message, SyncRun
@@ -185,6 +185,8 @@ class MemoryServer:
         self.kept = folders or {"INBOX": Kept()}
         self.asked: list[Any] = []
         self.before: Callable[[str, int], None] = lambda word, count: None
+        self.tells_status = False
+        self.tells_changes: Callable[[Kept, int], Changes | None] | None = None
         self.deadline = Deadline(60)
         self._open = Kept()
 
@@ -198,6 +200,19 @@ class MemoryServer:
         self._ask("list")
         return [mail.Folder(path, path, "/") for path in self.kept]
 
+    def survey(self) -> tuple[list[mail.Folder], dict[str, FolderState]]:
+        listed = self.folders(counts=False)
+        return listed, {p: self._state(kept) for p, kept in self.kept.items() if self.tells_status and kept.modseq}
+
+    def look_ahead(self, uids: Sequence[int]) -> None:
+        pass
+
+    def changes(self, since: int) -> Changes | None:
+        if self.tells_changes is None:
+            return None
+        self._ask(f"changes {since}")
+        return self.tells_changes(self._open, since)
+
     def examine(self, path: str) -> FolderState:
         self._ask(f"examine {path}")
         if path not in self.kept:
@@ -205,6 +220,9 @@ class MemoryServer:
         self._open = kept = self.kept[path]
         if kept.refuses:
             raise kept.refuses
+        return self._state(kept)
+
+    def _state(self, kept: Kept) -> FolderState:
         return FolderState(kept.uidvalidity, kept.uidnext, len(kept.messages) + kept.lie, kept.modseq)
 
     def search(self, since: date | None = None) -> list[int]:

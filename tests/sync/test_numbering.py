@@ -146,7 +146,7 @@ def test_kill_between_new_names_and_the_next_generation_keeps_the_window(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mailadmin.sync.passes._begin", die)
+        patch.setattr("mailadmin.sync.passes.begin", die)
         with pytest.raises(KeyboardInterrupt):
             perform(run.id, opening=drop)
     assert "name1, moved" in names_of(account)

@@ -9,7 +9,7 @@ from mailadmin.mail import types as mail
 from mailadmin.mail.answers import Refused
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Envelope
-from mailadmin.sync import passes
+from mailadmin.sync import closing
 from mailadmin.sync.models import Message, RunOutcome
 from mailadmin.sync.run import perform
 from tests.conftest import both_databases
@@ -84,7 +84,7 @@ def test_list_that_is_too_short_deletes_nothing_and_is_partial(server: MemorySer
 
 def test_mail_that_arrives_between_count_and_list_is_no_trouble(server: MemoryServer, inbox: Kept) -> None:
     def arrive(word: str, batches: int) -> None:
-        if word == "flags" and 11 not in inbox.messages:
+        if word == "search" and 11 not in inbox.messages:
             inbox.add(11)
 
     server.before = arrive
@@ -186,7 +186,7 @@ def test_people_see_the_old_mail_until_the_new_numbering_is_read(server: MemoryS
 def test_new_numbering_that_is_not_whole_does_not_take_the_place_of_the_old(
     server: MemoryServer, inbox: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "SWEEP", 4)
+    monkeypatch.setattr(closing, "SWEEP", 4)
     account = an_account()
     synced(account, opening=server)
     inbox.uidvalidity, inbox.lie, inbox.messages = 8, 1, {}
@@ -288,7 +288,7 @@ def test_folder_that_is_chosen_while_the_run_goes_on_is_read_too(server: MemoryS
         session.get(type(folder_of(account)), folder_of(account, "Sent").id).is_active = False
 
     def choose(word: str, batches: int) -> None:
-        if word == "flags":
+        if word == "search":
             with db.transaction() as session:
                 session.get(type(folder_of(account)), folder_of(account, "Sent").id).is_active = True
 

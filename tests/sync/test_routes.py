@@ -5,7 +5,7 @@ import pytest
 from mailadmin import boot, db, queue
 from mailadmin.accounts.models import Account, Health, NewContacts, Window
 from mailadmin.connections.models import Check, CheckOutcome
-from mailadmin.mail.types import Role
+from mailadmin.mail.types import Role, ServerProtocol
 from mailadmin.permissions import SYSTEM
 from mailadmin.sync import service
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
@@ -176,6 +176,21 @@ def test_last_step_begins_the_first_sync(ada_at: Browser, account: Account) -> N
     assert now.new_contacts is NewContacts.WRITTEN_TO
     assert len(runs()) == 1
     assert f"{account.address} is connected" in ada_at.get(page.location).words()
+
+
+def test_only_people_we_wrote_to_is_off_for_pop3(ada_at: Browser, account: Account) -> None:
+    ada_at.post(f"/accounts/{account.id}/folders", FORM)
+    with db.transaction() as session:
+        copy = session.get_one(Account, account.id)
+        copy.protocol, copy.new_contacts = ServerProtocol.POP3, NewContacts.WRITTEN_TO
+    page = ada_at.get(f"/accounts/{account.id}/window")
+    option = page.one("input", value="written to")
+    assert (option.get("disabled"), option.get("checked")) == ("", None)
+    assert "no Sent folder" in page.words(page.one("span", id=option.get("aria-describedby", "")))
+    assert page.one("input", value="nobody").get("checked") is not None
+    page = ada_at.post(f"/accounts/{account.id}/window", {"window": "1m", "new_contacts": "written to"})
+    assert page.error("new_contacts").startswith("POP3 has no Sent folder")
+    assert not account_now(account).is_set_up
 
 
 @pytest.mark.parametrize("htmx", [False, True])

@@ -1,0 +1,122 @@
+"""What need not be looked at again, and why that can be believed.
+
+At the end of a complete pass the folder keeps four facts of the server: UIDVALIDITY, UIDNEXT, the number of messages
+and HIGHESTMODSEQ, as they were before that pass read anything. HIGHESTMODSEQ grows with every change (RFC 7162 3.1.1),
+so if all four are still the same, nothing has changed since, and the folder need not even be opened where the server
+tells them unasked. If only UIDVALIDITY is the same, the server can be asked what changed since: that is everything that
+changed since before the pass, so perhaps too much, never too little.
+
+What is believed is counted. The messages that the server calls new are those from UIDNEXT on; what it calls gone is
+taken out of our rows; then there must be as many rows as it has messages. If there are not, or the server contradicts
+itself or us, everything is compared in the same pass. Flags alone cannot be counted, and a server may be wrong about
+all of this; so once a day each folder is compared in full, whatever its facts say (`is_due`).
+
+The facts are taken away before the first change is stored and come back at the end. A pass that breaks off in between
+is followed by one that compares everything, and the sums of the folder, which are only moved by differences here, are
+counted again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from mailadmin import db
+from mailadmin.mail.types import Changes, FolderState
+from mailadmin.sync import rows
+from mailadmin.sync.going import Going
+from mailadmin.sync.models import Folder
+
+DAY = 86_400
+MOST_GONE = 5000  # UIDs that the server calls gone, most of which may never have been
+_SPREAD = 0.618034  # Multiples of it lie evenly within one (golden ratio), so some folder is due at any hour.
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed: the UIDs of `new` messages, newest first, and `flags` that are others now, by UID.
+
+    `stored` are the flags as we have them of all that changed or is gone; `before` is the tally of these rows.
+    """
+
+    new: Sequence[int]
+    flags: dict[int, str]
+    stored: dict[int, str]
+    before: tuple[int, int, int]
+
+
+def is_due(folder: Folder, moment: datetime) -> bool:
+    """Whether the folder is to be compared in full, which the first pass of each day is; its day has its own hour."""
+    if folder.synced_at is None:
+        return True
+    shift = folder.id * _SPREAD % 1 * DAY
+    return (folder.synced_at.timestamp() + shift) // DAY != (moment.timestamp() + shift) // DAY
+
+
+def is_unchanged(going: Going, folder: Folder, state: FolderState) -> bool:
+    """Whether the folder is as it was at the end of its last complete pass."""
+    return _is_known(going, folder) and _facts(folder) == (
+        state.uidvalidity,
+        state.uidnext,
+        state.messages,
+        state.modseq,
+    )
+
+
+def _is_known(going: Going, folder: Folder) -> bool:
+    """Whether the folder holds what the server had at a moment of which we have all facts, for the window of today."""
+    if not folder.is_complete or folder.next_generation is not None or folder.window != going.window_key:
+        return False
+    return None not in _facts(folder) and not is_due(folder, db.now())
+
+
+def _facts(folder: Folder) -> tuple[int | None, ...]:
+    return folder.uidvalidity, folder.uidnext, folder.messages, folder.modseq
+
+
+def changes(going: Going, folder: Folder, state: FolderState) -> Changes | None:
+    """What the server says that changed since the facts of the folder, which is open; None if it has to be compared."""
+    if not _is_known(going, folder) or folder.uidvalidity != state.uidvalidity or not state.modseq:
+        return None
+    assert folder.modseq is not None
+    assert folder.uidnext is not None
+    if state.modseq < folder.modseq or state.uidnext is None or state.uidnext < folder.uidnext:
+        return None  # What only grows has shrunk.
+    return going.step().changes(folder.modseq)
+
+
+def difference(session: Session, folder: Folder, state: FolderState, told: Changes) -> Difference | None:
+    """What `told` means for our rows, where all mail is wanted; None if it contradicts them, or does not say enough.
+
+    What arrived after `state` was told is left to the next pass.
+    """
+    assert folder.uidnext is not None
+    assert state.uidnext is not None
+    new = sorted((uid for uid in told.flags if folder.uidnext <= uid < state.uidnext), reverse=True)
+    older = {uid: rows.flag_text(flags) for uid, flags in told.flags.items() if uid < folder.uidnext}
+    stored = rows.flags_among(session, folder.id, folder.generation, list(older))
+    if len(stored) != len(older):
+        return None
+    gone: dict[int, str] = {}
+    if told.gone is not None:
+        candidates = _within(told.gone, folder.uidnext)
+        if candidates is None:
+            return None
+        gone = rows.flags_among(session, folder.id, folder.generation, candidates)
+    if gone.keys() & told.flags.keys() or folder.stored + len(new) - len(gone) != state.messages:
+        return None
+    flags = {uid: text for uid, text in older.items() if stored[uid] != text}
+    touched = {uid: stored[uid] for uid in flags} | gone
+    before = rows.tally_among(session, folder.id, folder.generation, list(touched))
+    return Difference(new, flags, touched, before)
+
+
+def _within(ranges: Iterable[tuple[int, int]], end: int) -> list[int] | None:
+    """The UIDs of `ranges` below `end`, or None if they are too many to look for one by one."""
+    found: list[int] = []
+    for first, last in ranges:
+        if min(last, end - 1) - first >= MOST_GONE - len(found):
+            return None
+        found.extend(range(first, min(last, end - 1) + 1))
+    return found
