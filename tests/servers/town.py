@@ -99,16 +99,18 @@ class Town:
 
     def open_door(self, host: str, port: int, behaviour: Behaviour, *, certificate_for: str = "") -> None:
         """Have a server listen at `port` of `host` with implicit TLS, or without if `certificate_for` is `-`."""
-        if host not in self._hosts:
-            self._hosts.append(host)
-            self.names.add(host, "A", self._address_of(host))
+        address = self.room_for(host)
         context = None
         if certificate_for != "-":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.authority.issue(f"mail-{host}-{port}", (certificate_for or host,)))
-        self._stack.enter_context(Listener(behaviour, context=context, at=(self._address_of(host), port)))
+        self._stack.enter_context(Listener(behaviour, context=context, at=(address, port)))
 
-    def _address_of(self, host: str) -> str:
+    def room_for(self, host: str) -> str:
+        """Return the address that `host` has to itself."""
+        if host not in self._hosts:
+            self._hosts.append(host)
+            self.names.add(host, "A", self.room_for(host))
         return f"{self._network}.{2 + self._hosts.index(host)}"
 
 
