@@ -19,11 +19,12 @@ from mailadmin.connections.children import Children
 from mailadmin.connections.probe import Task
 from mailadmin.connections.result import Result
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, Password, Server, Stage, StageOutcome
+from mailadmin.mail.types import Bearer, Direction, Password, Server, Stage, StageOutcome
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.providers import service as providers
 from mailadmin.providers.servers import direction_of
 
+_SECRETS = {"password": "password", "oauth": "access token"}
 _MARKS = {StageOutcome.PASSED: "passed", StageOutcome.FAILED: "FAILED", StageOutcome.SKIPPED: "skipped"}
 _DIAGNOSIS = (
     *("rule", "title", "cause", "action", "server_text", "command", "links", "turn", "retry"),
@@ -41,8 +42,10 @@ _FOLDER = ("path", "name", "role", "role_source", "selectable", "messages")
 )
 @click.option("--outgoing", metavar="SERVER", help="The same for sending, such as smtp:mail.example.com:465:implicit.")
 @click.option("--username", help="What to sign in as; otherwise the account or its provider says, or the address.")
-@click.option("--method", type=click.Choice(["password"]), default="password", help="How to sign in.")
-@click.option("--secret-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+@click.option("--method", type=click.Choice(list(_SECRETS)), default="password", help="How to sign in.")
+@click.option(
+    "--secret-stdin", is_flag=True, help="Read the password or access token from the first line of standard input."
+)
 @click.option(
     "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificates to trust as well."
 )
@@ -63,13 +66,14 @@ def check(
     Without --incoming and --outgoing the servers of the saved account, or of the provider with the address's domain,
     are tested.
     """
+    word = _SECRETS[method]
     if not secret_stdin:
-        raise click.UsageError("Give the password on standard input, with --secret-stdin.")
+        raise click.UsageError(f"Give the {word} on standard input, with --secret-stdin.")
     servers, known_as = _targets(_address(address), incoming, outgoing)
-    password = sys.stdin.readline().rstrip("\r\n")
-    if not password:
-        raise click.UsageError("There is no password on standard input.")
-    how = Password(username or known_as, password)
+    secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise click.UsageError(f"There is no {word} on standard input.")
+    how = Bearer(username or known_as, secret) if method == "oauth" else Password(username or known_as, secret)
     _count(list(servers.values()))
     rules = boot.settings().rules
     if ca:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mailadmin.mail import catalogue
+from mailadmin.mail.answers import REFUSED_TOKEN, blames_password
 from mailadmin.mail.catalogue import Rule, Turn
 from mailadmin.mail.scrub import scrub
 from mailadmin.text import t
@@ -55,6 +56,8 @@ def explain(text: str, *, protocol: str, provider: str, method: str, address: st
     provider = "" if provider.lower() in _NOBODY else provider.lower()
     family = catalogue.family_of(provider if "." in provider else f"{provider}.com") or provider
     found = catalogue.find(text, where=protocol, family=family, method=method)
+    if found and method == "oauth" and blames_password(found.category, found.id):
+        found = catalogue.rule(REFUSED_TOKEN)
     rule = found or catalogue.rule("unknown")
     assert rule is not None
     category = rule.category if found else _UNKNOWN_IN.get(protocol, rule.category)

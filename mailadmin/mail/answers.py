@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mailadmin.mail import catalogue
+from mailadmin.mail import catalogue, sasl
 from mailadmin.mail.catalogue import Retry, Rule
 from mailadmin.mail.deadline import too_much
 from mailadmin.mail.dial import Connection
 from mailadmin.mail.errors import PERMANENT, Category, MailError
 from mailadmin.mail.scrub import mask, scrub
-from mailadmin.mail.types import Server, ServerProtocol
+from mailadmin.mail.types import Bearer, Server, ServerProtocol, SignIn
 
 MOST_GREETING_LINES = 100
+REFUSED_TOKEN = "oauth_token_refused"  # noqa: S105
+_LONGEST_CHALLENGE = 300
 _LONGEST = 1000  # Nobody explains a failure at greater length, and every rule looks at all of it.
 
 
@@ -58,6 +60,7 @@ _SENTENCES = {
 _UNAVAILABLE = _Meaning(Category.UNAVAILABLE, _SENTENCES[Category.UNAVAILABLE])
 _THROTTLED = _Meaning(Category.THROTTLED, _SENTENCES[Category.THROTTLED])
 _REFUSED_PASSWORD = _Meaning(Category.AUTH, _SENTENCES[Category.AUTH], "auth-refused")
+_REFUSED_TOKEN = _Meaning(Category.OAUTH, "The server refused the access token.", REFUSED_TOKEN, permanent=False)
 _NOT_DONE = _Meaning(Category.PROTOCOL, _SENTENCES[Category.PROTOCOL])
 _ENCRYPT = _Meaning(Category.CONFIG, "The server wants encryption before it lets anybody in.", "cleartext_refused")
 _FULL = _Meaning(Category.QUOTA, _SENTENCES[Category.QUOTA])
@@ -136,6 +139,9 @@ _OF_OTHERS = frozenset({Category.DNS, Category.REFUSED, Category.TIMEOUT, Catego
 _NOT_NOW = frozenset({Category.UNAVAILABLE, Category.THROTTLED})
 _BLAMING = frozenset({Category.AUTH, Category.OAUTH})
 
+# With a token on trial "wrong password" means the token; these rules mean the account, whatever it signs in with.
+_NOT_OF_PASSWORDS = frozenset({"auth-browser", "browser_first", "ms_smtp_password_expired", "app_password_asked"})
+
 _LAST_RESORTS = frozenset({"refused_without_reason", "not_configured"})  # What is known of the stage says more.
 
 # Google says the same of every refused password; the shape of ours tells whether it can have been the right kind.
@@ -154,13 +160,28 @@ _STRANGERS = {
 
 
 class Answers:
-    """What the answers of one server mean. `secrets` never show in a detail; `signing_in`: a password is on trial."""
+    """What the answers of one server mean.
+
+    `secrets` never show in a detail. `signing_in`: a secret is on trial; `challenge` is what the server said about it
+    within the exchange (RFC 7628 3.2.2), and belongs to its last word.
+    """
 
     def __init__(self, server: Server, secrets: tuple[str, ...] = ()) -> None:
         self._server, self._where = server, server.protocol.value
         self._family = catalogue.family_of(server.host)
         self.secrets = secrets
         self.signing_in = False
+        self.challenge = ""
+        self._has_token = False
+
+    @property
+    def protocol(self) -> ServerProtocol:
+        """What the server speaks."""
+        return self._server.protocol
+
+    def expect(self, how: SignIn) -> None:
+        """From here on it is `how` that the server judges, and whose secrets must not show."""
+        self.secrets, self._has_token = sasl.forms(how), isinstance(how, Bearer)
 
     def refused(self, text: object, *, bad: bool = False, beside: Sequence[object] = ()) -> Refused:
         """Return what an answer NO, BAD or -ERR with `text` means.
@@ -168,17 +189,20 @@ class Answers:
         What the server said `beside` it, in untagged answers, counts where the text itself explains nothing.
         """
         said = self._text(text)
+        said = self._whole(said, _by_word(said))
         meaning = self._meaning(said)
         for more in map(self._text, beside[-3:]):
             if meaning is None and (meaning := self._meaning(more)):
                 said = f"{said} {more}"
         if meaning is None:
-            meaning = _in_words(said) or (_REFUSED_PASSWORD if self.signing_in and not bad else _NOT_DONE)
+            is_verdict = self.signing_in and (bool(self.challenge) or not bad)
+            meaning = _in_words(said) or (_REFUSED_PASSWORD if is_verdict else _NOT_DONE)
         return self._made(Refused, meaning, said)
 
     def farewell(self, text: object) -> MailError:
         """Return what BYE (RFC 3501 7.1.5), or -ERR for a greeting, with `text` means: the server wants no session."""
         said = self._text(text)
+        said = self._whole(said, _by_word(said))
         meaning = self._meaning(said) or _in_words(said)
         if meaning is None or (meaning.category in _BLAMING and not self.signing_in):
             meaning = _Meaning(Category.UNAVAILABLE, "The server ended the session.")
@@ -188,10 +212,10 @@ class Answers:
         """Return what the reply `number` (RFC 5321 4.2) with `text` means."""
         if not 400 <= number <= 599:
             return nonsense(self._server.protocol)
-        said = f"{number} {self._text(text)}"
         coded = _NUMBERS.get(number) if self.signing_in or number not in _OF_SIGN_IN else None
         if coded is None and number < 500:
             coded = _UNAVAILABLE
+        said = self._whole(f"{number} {self._text(text)}", coded)
         meaning = self._by_catalogue(said, coded)
         if meaning is None and _TOO_MUCH.search(said) and number not in (530, 534, 538):
             meaning = _THROTTLED
@@ -202,13 +226,21 @@ class Answers:
         said = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         return mask(said, self.secrets)[:_LONGEST]
 
+    def _whole(self, said: str, coded: _Meaning | None) -> str:
+        """The last word of the server, and what it said before about the token, unless that word is "not now"."""
+        if not (self.signing_in and self.challenge) or (coded is not None and coded.category in _NOT_NOW):
+            return said
+        return f"{said} {self._text(self.challenge)[:_LONGEST_CHALLENGE]}".strip()
+
     def _meaning(self, said: str) -> _Meaning | None:
         coded = _by_word(said)
         return self._by_catalogue(said, coded) or coded
 
     def _by_catalogue(self, said: str, coded: _Meaning | None) -> _Meaning | None:
         """The meaning of `said` by the rule that fits, None without one; `coded` is what the code in it means."""
-        rule = catalogue.find(said, where=self._where, family=self._family, method="password", sure=True)
+        rule = catalogue.find(said, where=self._where, family=self._family, method=self._method, sure=True)
+        if rule and self._has_token and blames_password(rule.category, rule.id):
+            return coded if coded is not None and coded.category in _NOT_NOW else _REFUSED_TOKEN
         if rule and rule.id in _AT_GOOGLE and self.secrets and not _APP_PASSWORD.fullmatch(self.secrets[0]):
             rule = catalogue.rule("google-normal-password")
         if rule is None or rule.category is None or rule.id in _LAST_RESORTS:
@@ -221,6 +253,10 @@ class Answers:
         sentence = coded.sentence if coded is not None and same else self._sentence(rule, rule.category)
         return _Meaning(rule.category, sentence, rule.id, rule.retry is Retry.NO and rule.category in PERMANENT)
 
+    @property
+    def _method(self) -> str:
+        return "oauth" if self._has_token else "password"
+
     def _sentence(self, rule: Rule, category: Category) -> str:
         """The title of `rule`, unless it speaks of what is not known here, such as the account's address."""
         try:
@@ -229,6 +265,8 @@ class Answers:
             return _SENTENCES[category]
 
     def _made(self, kind: type[_Kind], meaning: _Meaning, said: str) -> _Kind:
+        if self._has_token and blames_password(meaning.category, meaning.code):
+            meaning = _REFUSED_TOKEN
         if meaning.category in _BLAMING and not self.signing_in:
             meaning = _NO_PERMISSION  # The password was right a moment ago, and a refused one pauses the account.
         return kind(
@@ -238,6 +276,11 @@ class Answers:
             code=meaning.code,
             permanent=meaning.permanent,
         )
+
+
+def blames_password(category: Category | None, code: str) -> bool:
+    """Whether a failure of `category`, explained by the rule `code`, means a password and cannot mean a token."""
+    return category is Category.AUTH and code not in _NOT_OF_PASSWORDS
 
 
 @contextmanager

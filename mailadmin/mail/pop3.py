@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime
 
-from mailadmin.mail import dial, sasl
+from mailadmin.mail import dial, sasl, sign_in
 from mailadmin.mail.answers import Refused, nonsense, translated
 from mailadmin.mail.deadline import Deadline, too_much
 from mailadmin.mail.errors import Category, MailError
@@ -24,12 +24,12 @@ from mailadmin.mail.types import (
     Envelope,
     Folder,
     FolderState,
-    Password,
     Report,
     Role,
     Rules,
     Server,
     ServerProtocol,
+    SignIn,
     StageName,
     TLSMode,
 )
@@ -106,19 +106,17 @@ class Pop3:
     def deadline(self, deadline: Deadline) -> None:
         self._connection.deadline = deadline
 
-    def sign_in(self, how: Password) -> None:
+    def sign_in(self, how: SignIn) -> None:
         """Sign in once, by the best way that both sides have. Raises MailError.
 
-        A refusal is never followed by another mechanism with the same password.
+        A refusal is never followed by another mechanism with the same secret.
         """
         with self._stages.stage(StageName.SIGN_IN) as passing:
-            dial.guard(how.username, "user name")
-            dial.guard(how.password, "password")
             session = self._session
             exchange = self._best(how)
             passing.detail = exchange.name
             passing.facts = {"mechanism": exchange.name}
-            session.answers.secrets = sasl.forms(how)
+            session.answers.expect(how)
             with _translated():
                 if "UTF8" in session.capabilities:  # RFC 6856 2.1: only before the sign-in.
                     with suppress(Refused):
@@ -127,17 +125,13 @@ class Pop3:
                 session.refresh_capabilities()  # Offers may change with the sign-in (RFC 2449 5).
             passing.facts["capabilities"] = [name for name in _TELLING if name in session.capabilities]
 
-    def _best(self, how: Password) -> sasl.Exchange:
+    def _best(self, how: SignIn) -> sasl.Exchange:
         """USER is offered by its name, and by servers that say nothing of signing in at all, as most old ones do."""
         offers = self._session.capabilities
         ways = set(offers.get("SASL", ()))
         ways |= {sasl.POP3_USER} if "USER" in offers or "SASL" not in offers else set()
-        encrypted = self._connection.server.tls_mode is not TLSMode.NONE
-        exchange = sasl.choose(ways, how, encrypted=encrypted)
-        if exchange is None:
-            sentence = "The server does not accept passwords here; it may want encryption or another method."
-            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-passwords")
-        return exchange
+        said = ["SASL", *offers["SASL"]] if "SASL" in offers else []
+        return sign_in.choose(ways, how, self._connection.server, said=said)
 
     def folders(self, *, counts: bool = True) -> list[Folder]:
         """The inbox, which is all there is, with its count if `counts`.

@@ -15,7 +15,8 @@ from mailadmin.mail.answers import Answers, Refused, check_silence, hung_up, non
 from mailadmin.mail.deadline import too_much
 from mailadmin.mail.dial import Connection
 from mailadmin.mail.errors import MailError
-from mailadmin.mail.types import Password, ServerProtocol, StageName, TLSMode
+from mailadmin.mail.sign_in import Dialogue
+from mailadmin.mail.types import ServerProtocol, SignIn, StageName, TLSMode
 
 LONGEST_LINE = 8192  # of the server's own words; RFC 2449 4 allows 512 bytes
 LONGEST_PIECE = 65_536  # of a line within a message
@@ -86,29 +87,29 @@ class Session:
             raise not_begun(refused, permanent=False) from refused
         check_silence(self.connection)
 
-    def authenticate_by(self, exchange: sasl.Exchange, how: Password) -> None:
+    def authenticate_by(self, exchange: sasl.Exchange, how: SignIn) -> None:
         """Sign in by `exchange`: AUTH (RFC 5034), or USER and PASS (RFC 1939 7)."""
-        self.answers.signing_in = True
+        dialogue = Dialogue(exchange, self.answers)
         if exchange.name == sasl.POP3_USER:
             self.command("USER", how.username)
-            self.command("PASS", how.password)
+            self.command("PASS", how.secret)
         else:
-            self._converse(exchange)
-        exchange.finish()
-        self.answers.signing_in = False
+            self._converse(dialogue)
+        dialogue.finish()
 
-    def _converse(self, exchange: sasl.Exchange) -> None:
-        """AUTH without an initial response, for servers older than RFC 5034 know none; `*` gives up."""
-        first = exchange.first()
-        self.send("AUTH", exchange.name)
+    def _converse(self, dialogue: Dialogue) -> None:
+        """AUTH without an initial response; `*` gives up.
+
+        Servers older than RFC 5034 know none, a token is longer than a command may be (RFC 2449 4: 255 bytes), and
+        Microsoft ends the session over one.
+        """
+        self.send("AUTH", *dialogue.command)
         line = self._line()
         while match := _CHALLENGE.fullmatch(line):
-            said = exchange.answer(sasl.decoded(match[1] or b"")) if first is None else first
-            first = None
-            if said is None:
-                self.send("*")
+            said = dialogue.answer(match[1] or b"")
+            self.send("*" if said is None else said)
+            if said is None and not self.answers.challenge:
                 raise nonsense(ServerProtocol.POP3)  # Whatever comes now says nothing about the password.
-            self.send(sasl.encoded(said))
             line = self._line()
         self._status(line)
 

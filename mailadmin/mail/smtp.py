@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from email.message import EmailMessage
 from typing import Any, cast
 
-from mailadmin.mail import dial, sasl
+from mailadmin.mail import dial, sasl, sign_in
 from mailadmin.mail.answers import (
     MOST_GREETING_LINES,
     Answers,
@@ -21,7 +21,7 @@ from mailadmin.mail.answers import (
 from mailadmin.mail.deadline import Deadline, too_much
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.scrub import scrub
-from mailadmin.mail.types import Direction, Password, Report, Rules, Server, ServerProtocol, StageName, TLSMode
+from mailadmin.mail.types import Direction, Report, Rules, Server, ServerProtocol, SignIn, StageName, TLSMode
 
 BUDGET = 1_000_000  # Greeting, EHLO and sign-in are a few hundred bytes.
 _LONGEST_LINE = 8192
@@ -122,22 +122,14 @@ class _Session(smtplib.SMTP):
 
     def authenticate_by(self, exchange: sasl.Exchange) -> None:
         """AUTH (RFC 4954), with its beginning within the command where that is short enough."""
-        self.answers.signing_in = True
-        first = exchange.first()
-        at_once = first is not None and len(sasl.initial(first)) <= _LONGEST_INITIAL
-        arguments = [exchange.name] + ([sasl.initial(first)] if first is not None and at_once else [])
-        number, text = self.docmd("AUTH", " ".join(arguments))
-        if number == 334 and first is not None and not at_once:
-            number, text = self.docmd(sasl.encoded(first))
+        dialogue = sign_in.Dialogue(exchange, self.answers, room=_LONGEST_INITIAL)
+        number, text = self.docmd("AUTH", " ".join(dialogue.command))
         while number == 334:
-            said = exchange.answer(sasl.decoded(text))
-            number, text = self.docmd("*" if said is None else sasl.encoded(said))
-            if said is None:
-                break
+            said = dialogue.answer(text)
+            number, text = self.docmd("*" if said is None else said)
         if number != 235:
             raise self.answers.reply(number, text)
-        exchange.finish()
-        self.answers.signing_in = False
+        dialogue.finish()
 
     def send(self, s: Any) -> None:
         """Send what smtplib wants to, text or bytes."""
@@ -197,33 +189,26 @@ class Smtp:
     def deadline(self, deadline: Deadline) -> None:
         self._connection.deadline = deadline
 
-    def sign_in(self, how: Password) -> None:
+    def sign_in(self, how: SignIn) -> None:
         """Sign in once (RFC 4954), by the best way that both sides have. Raises MailError.
 
-        A refusal is never followed by another mechanism with the same password.
+        A refusal is never followed by another mechanism with the same secret.
         """
         with self._connection.stages.stage(StageName.SIGN_IN) as passing:
-            dial.guard(how.username, "user name")
-            dial.guard(how.password, "password")
             exchange = self._best(how)
             passing.detail = f"AUTH {exchange.name}"
             offers = [name for name in _TELLING if self._session.has_extn(name)]
             passing.facts = {"mechanism": exchange.name, "capabilities": offers}
-            self._session.answers.secrets = sasl.forms(how)
+            self._session.answers.expect(how)
             with _translated():
                 self._session.authenticate_by(exchange)
 
-    def _best(self, how: Password) -> sasl.Exchange:
+    def _best(self, how: SignIn) -> sasl.Exchange:
         ways = self._session.esmtp_features.get("auth", "").upper().split()
         if not ways:
             sentence = "The server offers no sign-in on this port; mail programs usually use port 465 or 587."
             raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-no-sign-in")
-        encrypted = self._connection.server.tls_mode is not TLSMode.NONE
-        exchange = sasl.choose(ways, how, encrypted=encrypted)
-        if exchange is None:
-            sentence = "The server does not accept passwords; it wants another way of signing in."
-            raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-passwords")
-        return exchange
+        return sign_in.choose(ways, how, self._connection.server, said=["AUTH", *ways])
 
     def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
         """Send `message` to `recipient` and to nobody else, whatever its header says. Raises MailError.

@@ -76,6 +76,24 @@ def test_provider_is_a_family_or_a_host(provider: str) -> None:
     assert rule.family == {"microsoft"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text", "rule"),
+    [
+        (("--provider", "outlook.office365.com", "--protocol", "imap"), "A1 NO AUTHENTICATE failed.",
+         "ms_oauth_refused"),
+        (("--provider", "google", "--protocol", "smtp"), "535 5.7.8 Username and Password not accepted.",
+         "google_smtp_bad_token"),
+        (("--protocol", "imap"), "A1 NO wrong password", "oauth_token_refused"),
+        (("--protocol", "pop3"), '[AUTH] Authentication failed. {"status": "invalid_token"}', "oauth_challenge"),
+        (("--protocol", "smtp"), "334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJtYWlsIn0=",
+         "oauth_challenge"),
+        (("--protocol", "imap"), "A1 NO [WEBALERT] Please sign in with a browser", "browser_first"),
+    ],
+)  # fmt: skip
+def test_with_a_token_no_password_is_blamed(arguments: tuple[str, ...], text: str, rule: str) -> None:
+    assert told(*arguments, "--method", "oauth", text)["rule"] == rule
+
+
 def test_address_stands_in_the_command() -> None:
     text = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox"
     arguments = ("--protocol", "smtp", "--provider", "microsoft", text)

@@ -17,6 +17,9 @@ from mailadmin.providers.service import ProviderWish
 from tests.conftest import SECRET_KEY
 from tests.connections.conftest import Servers
 from tests.connections.factories import an_account
+from tests.servers.dovecot import Dovecot
+from tests.servers.oauth import OAuthServer
+from tests.servers.smtp import Sink
 
 Command = Callable[..., Result]
 
@@ -108,5 +111,47 @@ def test_wrong_usage_exits_with_2_and_a_sentence(check: Command, arguments: tupl
     assert sentence in result.stderr
 
 
+def test_with_an_access_token_both_servers_let_us_in(check: Command, tmp_path: Path) -> None:
+    with OAuthServer(tmp_path) as idp:
+        idp.add_person("wim@example.org")
+        token = idp.issue("wim@example.org").access
+        with (
+            Dovecot(introspection_url=idp.introspection_url) as dovecot,
+            Sink(tmp_path, "implicit", introspection_url=idp.introspection_url) as sink,
+        ):
+            trusted = tmp_path / "trusted.pem"
+            trusted.write_bytes(dovecot.ca_file.read_bytes() + sink.ca_file.read_bytes())
+            where = Servers(dovecot, sink, trusted)
+            arguments = (
+                "--incoming",
+                str(where.imap),
+                "--outgoing",
+                str(where.outgoing),
+                "--method",
+                "oauth",
+                "--json",
+            )
+            passed = check(*arguments, password=token, ca=trusted)
+            idp.expire(token)
+            refused = check(*arguments, password=token, ca=trusted)
+    assert passed.exit_code == 0, passed.output
+    used = [stage["facts"]["mechanism"] for stage in json.loads(passed.stdout)["stages"] if stage["name"] == "sign-in"]
+    assert used == ["OAUTHBEARER", "OAUTHBEARER"]
+    told = json.loads(refused.stdout)
+    assert (refused.exit_code, told["category"], told["diagnosis"]["rule"]) == (1, "oauth", "oauth_challenge")
+    assert "invalid_token" in told["diagnosis"]["server_text"]
+    assert token not in passed.output + refused.output
+
+
+def test_a_server_without_oauth_says_so_to_whoever_has_a_token(check: Command, servers: Servers) -> None:
+    result = check("--incoming", str(servers.imap), "--method", "oauth", password="token", ca=servers.ca_file)
+    assert result.exit_code == 1
+    assert "localhost does not take OAuth sign-in" in result.stdout
+    assert "The server's own words: AUTH=PLAIN AUTH=LOGIN" in result.stdout
+
+
 def test_the_password_comes_from_standard_input_only(check: Command) -> None:
     assert check(password="").exit_code == 2
+    assert (
+        "no access token" in check("--incoming", "imap:localhost:993:implicit", "--method", "oauth", password="").stderr
+    )

@@ -13,12 +13,13 @@ from mailadmin.accounts.service import Leg
 from mailadmin.connections.children import Children
 from mailadmin.connections.probe import Task
 from mailadmin.connections.result import Failure, Result
-from mailadmin.mail.types import Password, Rules
+from mailadmin.mail.types import Password, Rules, SignIn
 from tests.hostile.scenario import Scenario
 from tests.hostile.secret import PASSWORD, USER
 from tests.servers.crowd import Crowd
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
+WIM = Password(USER, PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Outcome:
         return f"{about}: {error.message} [{error.code}] {error.detail}"
 
 
-def task_of(scenario: Scenario, port: int) -> Task:
+def task_of(scenario: Scenario, port: int, how: SignIn = WIM) -> Task:
     """The test of an account whose only server is that of `scenario`."""
-    return Task({scenario.direction: Leg(scenario.server(port), Password(USER, PASSWORD))})
+    return Task({scenario.direction: Leg(scenario.server(port), how)})
 
 
-def run(scenarios: Iterable[Scenario], crowd: Crowd, *, seconds: float, at_once: int) -> dict[str, Outcome]:
+def run(
+    scenarios: Iterable[Scenario], crowd: Crowd, *, seconds: float, at_once: int, how: SignIn = WIM
+) -> dict[str, Outcome]:
     """Test all `scenarios`, `at_once` at a time, each for at most `seconds`; by name how they ended."""
     rules = Rules(networks=LOOPBACK, ca_file=str(crowd.ca_file))
     waiting, outcomes = list(scenarios), {}
@@ -56,7 +59,7 @@ def run(scenarios: Iterable[Scenario], crowd: Crowd, *, seconds: float, at_once:
         while waiting or len(children):
             while waiting and len(children) < at_once:
                 scenario = waiting.pop(0)
-                task = task_of(scenario, crowd.ports[scenario.name])
+                task = task_of(scenario, crowd.ports[scenario.name], how)
                 names[id(task)] = scenario.name, time.monotonic()
                 children.start(task)
             for child in children.wait(0.5):
