@@ -39,6 +39,6 @@ def get_visible(session: Session, person: Person, account_id: int) -> Account:
     account = session.scalars(visible_accounts(person).where(Account.id == account_id)).unique().one_or_none()
     if account is None:
         if person.role is PersonRole.WORKER and not organisation.uses_mail(session):
-            raise NotFound(t("Your company does not use integrated e-mail at the moment. No mail is lost."))
+            raise NotFound(t("Your organisation does not use integrated e-mail at the moment. No mail is lost."))
         raise NotFound(t("There is no such mailbox, or it is not yours."))
     return account

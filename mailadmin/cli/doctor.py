@@ -102,7 +102,7 @@ def _clock() -> Finding:
 def _mail() -> Finding:
     with db.reading() as session:
         is_used = organisation.uses_mail(session)
-    off = "integrated e-mail is switched off for the whole company (Settings in the console): nothing is synced"
+    off = "integrated e-mail is switched off for the whole organisation (Settings in the console): nothing is synced"
     return Finding("mail", True, "integrated e-mail is on" if is_used else off)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mailadmin import boot
 from mailadmin.errors import RuleBroken
 from mailadmin.providers.models import Provider, ProviderDomain
 from mailadmin.providers.servers import host_of
@@ -53,7 +54,7 @@ def checked(session: Session, typed: Sequence[str], provider: Provider | None) -
     """`typed` as domains that `provider`, or a new one, can have, sorted. Raises RuleBroken at the field `domains`."""
     if len(typed) > MOST:
         raise RuleBroken(t("A provider has at most {n} domains.", n=f"{MOST:,}"), field=_FIELD)
-    domains = sorted({normalised(text) for text in typed if text.strip()})
+    domains = sorted({_for_mail(text, provider) for text in typed if text.strip()})
     for domain, owner in sorted(owners(session, domains, beside=provider).items()):
         said = t("{domain} belongs to {name} already.", domain=domain, name=owner.name)
         raise RuleBroken(said, field=_FIELD)
@@ -67,12 +68,27 @@ def sort_out(session: Session, typed: Sequence[str], provider: Provider | None) 
     good, wrong = {}, {}
     for text in typed:
         try:
-            good[normalised(text)] = text
+            good[_for_mail(text, provider)] = text
         except RuleBroken as broken:
             wrong[text] = broken.message
     for domain, owner in owners(session, good, beside=provider).items():
         wrong[good.pop(domain)] = t("{domain} belongs to {name} already.", domain=domain, name=owner.name)
     return list(good), wrong
+
+
+def _for_mail(text: str, provider: Provider | None) -> str:
+    """The domain in `text`, unless mail can hardly live there: without a dot, where only public servers are reached.
+
+    In public a domain without a dot is a slip, gmail for gmail.com: ICANN allows none to have mail (SAC053). Inside a
+    network it may be right, as in ada@intranet. What a provider has already is meant as it is.
+    """
+    domain = normalised(text)
+    had = {row.domain for row in provider.domains} if provider else set()
+    if "." not in domain and domain not in had and not boot.settings().rules.networks:
+        said = t("“{domain}” has no dot. A domain with mail is like example.com.", domain=domain[:80])
+        said += " " + t("Names inside your own network are taken once MAILADMIN_ALLOWED_NETWORKS is set.")
+        raise RuleBroken(said, field=_FIELD)
+    return domain
 
 
 def put(provider: Provider, domains: Collection[str]) -> None:

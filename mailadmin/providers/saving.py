@@ -80,8 +80,8 @@ def save(
     """Make `provider`, or a new one, what `wish` says.
 
     `version` is that of the provider as the administrator saw it. `has_passwords`: accounts here have stored passwords,
-    which this floor cannot know. Raises RuleBroken at the field that has to change: at `version` when somebody else was
-    faster, at `is_same_company` when passwords would go to a new server or a less safe one.
+    which this floor cannot know; see `hold`. Raises RuleBroken at the field that has to change: at `version` when
+    somebody else was faster, at `is_same_company` when passwords would go to a new server or a less safe one.
     """
     is_new = provider is None
     if provider is not None:
@@ -130,6 +130,14 @@ def lock(session: Session, provider: Provider, version: int | None) -> None:
             " theirs, save again."
         )
         raise RuleBroken(said, field="version")
+
+
+def hold(session: Session, provider: Provider) -> None:
+    """Let nobody else change `provider`, or add an account to it, until the commit.
+
+    Whoever asks whether passwords are stored there asks after this, or one may be stored between question and change.
+    """
+    session.execute(select(Provider.id).where(Provider.id == provider.id).with_for_update())
 
 
 def exposures(provider: Provider, servers: Collection[Server], minimum: TLSVersion) -> list[str]:

@@ -63,13 +63,40 @@ def port_of(value: int | str, protocol: ServerProtocol) -> int:
 
 
 def settled_port(protocol: ServerProtocol, tls_mode: TLSMode, typed: str) -> str:
-    """The port for `tls_mode`: `typed`, or the usual one where nothing, or the usual one of TLS or STARTTLS, was typed.
+    """The port for `tls_mode`, which was just chosen, where somebody sees it: `typed`, unless that is of another mode.
 
     587 without encryption and 25 with it are nobody's mistake; they stay.
     """
-    usual = _USUAL_PORT[protocol]
-    other = usual[TLSMode.STARTTLS if tls_mode is TLSMode.IMPLICIT else TLSMode.IMPLICIT]
-    return str(usual[tls_mode]) if typed.strip() in ("", str(other)) else typed
+    is_mistaken = typed.strip() == str(_USUAL_PORT[protocol][_opposite(tls_mode)])
+    return given_port(protocol, tls_mode, "" if is_mistaken else typed)
+
+
+def given_port(protocol: ServerProtocol, tls_mode: TLSMode, typed: str) -> str:
+    """The port that was `typed`, as it was; the usual one of `tls_mode` where none was."""
+    return typed if typed.strip() else str(_USUAL_PORT[protocol][tls_mode])
+
+
+def mixed_up(protocol: ServerProtocol, tls_mode: TLSMode, port: str, *, had: Server | None) -> str:
+    """Why `port` and `tls_mode` can hardly be meant together, as a sentence; empty where they can be.
+
+    What stands so already, in the server that somebody `had`, is meant as it is.
+    """
+    usual, opposite = _USUAL_PORT[protocol], _opposite(tls_mode)
+    if port.strip() != str(usual[opposite]):
+        return ""
+    if had is not None and (had.protocol, had.port, had.tls_mode) == (protocol, usual[opposite], tls_mode):
+        return ""
+    return t(
+        "{port} is for {other}, and {mode} uses {usual}. Change the port or the security.",
+        port=usual[opposite],
+        other=t(TLS_WORDS[opposite]),
+        mode=t(TLS_WORDS[tls_mode]) if tls_mode is not TLSMode.NONE else t("a connection without encryption"),
+        usual=usual[tls_mode],
+    )
+
+
+def _opposite(tls_mode: TLSMode) -> TLSMode:
+    return TLSMode.STARTTLS if tls_mode is TLSMode.IMPLICIT else TLSMode.IMPLICIT
 
 
 def is_dialled(host: str, port: int) -> None:

@@ -26,13 +26,15 @@ from mailadmin.providers.exchange import apply as apply_import
 from mailadmin.providers.exchange import plan as plan_import
 from mailadmin.providers.exchange_file import LARGEST as LARGEST_FILE
 from mailadmin.providers.models import Provider
-from mailadmin.providers.saving import MOST_MINUTES, NAME_LENGTH, ProviderWish, delete, find, save, wish_of
+from mailadmin.providers.saving import MOST_MINUTES, NAME_LENGTH, ProviderWish, delete, find, hold, save, wish_of
 from mailadmin.providers.servers import (
     PROTOCOLS,
     TLS_WORDS,
     allowed_tls_modes,
     direction_of,
     faults,
+    given_port,
+    mixed_up,
     parse_server,
     put_server,
     settled_port,
@@ -74,7 +76,10 @@ __all__ = [
     "find_known",
     "follow_catalogue",
     "get_certificate",
+    "given_port",
+    "hold",
     "holds_private_key",
+    "mixed_up",
     "normalised_domain",
     "parse_server",
     "plan_import",

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from wtforms import RadioField, SelectChoice, SelectField, SelectMultipleField
+from wtforms import RadioField, SelectChoice, SelectField, SelectMultipleField, ValidationError
 from wtforms.widgets import CheckboxInput
 
-from mailadmin.accounts.models import NewContacts, Window
+from mailadmin.accounts.models import Account, NewContacts, Window
 from mailadmin.form import Form
 from mailadmin.mail.scrub import visible
-from mailadmin.mail.types import Role
+from mailadmin.mail.types import Role, ServerProtocol
 from mailadmin.sync.folders import MAPPED, Seen
 from mailadmin.text import t
 
@@ -94,3 +94,15 @@ class WindowForm(Form):
             SelectChoice(NewContacts.EVERYBODY.value, t("Everybody")),
         ],
     )
+
+    def __init__(self, account: Account) -> None:
+        """The last questions about `account`. POP3 has no Sent folder that would say whom we wrote to."""
+        self.has_sent = account.protocol is not ServerProtocol.POP3
+        wanted = account.new_contacts
+        if wanted is NewContacts.WRITTEN_TO and not self.has_sent:  # It was copied from an account with IMAP.
+            wanted = NewContacts.NOBODY
+        super().__init__(data={"window": account.window.value, "new_contacts": wanted.value})
+
+    def validate_new_contacts(self, field: RadioField) -> None:
+        if field.data == NewContacts.WRITTEN_TO and not self.has_sent:
+            raise ValidationError(t("POP3 has no Sent folder, so we cannot see whom you wrote to."))

@@ -140,7 +140,7 @@ def window(account_id: int) -> Answer:
         return web.done("console.account", account_id=account_id)
     if _is_untested(account):
         return web.done("wizard.resume", account_id=account_id)
-    form = WindowForm(data={"window": account.window.value, "new_contacts": account.new_contacts.value})
+    form = WindowForm(account)
     if form.validate_on_submit():
         try:
             return _connected(account, Window(form.window.data), NewContacts(form.new_contacts.data))

@@ -139,6 +139,19 @@ def _known_by_now(session: Session, domain: str, who: Provider | KnownProvider |
     return _learned(session, domain, discovery)
 
 
+def found_beside(session: Session, account: Account) -> list[Server]:
+    """The other servers for receiving that were found together with the one that `account` took from there.
+
+    What was found is known for an hour; asks no network.
+    """
+    own = account.own_server(Direction.INCOMING)
+    seen = outlook(session, account.address) if own is not None else Outlook()
+    for candidate in seen.candidates:
+        if str(own) in map(str, candidate.servers):
+            return [server for server in candidate.servers if server.protocol in _RECEIVING]
+    return []
+
+
 def known_of(account: Account) -> KnownProvider | None:
     """What the catalogue says of the provider where `account` is, by its row or else by the name of its server."""
     if account.provider is not None:

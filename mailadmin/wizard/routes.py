@@ -210,7 +210,7 @@ def _asked(visit: Visit, seen: Outlook) -> Answer:
 
 
 def _look_up(seen: Outlook) -> None:
-    lookup = service.look_up(db.session(), seen.domain)
+    lookup = service.look_up(db.session(), seen.domain, actor=web.actor())
     has_ended = lookup.ended_at is not None
     db.session.commit()
     if not has_ended:

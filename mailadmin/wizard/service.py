@@ -10,11 +10,13 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from mailadmin.connections import service as connections
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import known_providers
 from mailadmin.mail.findings import Discovery, as_plain, from_plain
 from mailadmin.mail.known_providers import KnownProvider
+from mailadmin.permissions import Actor
 from mailadmin.providers import service as providers
 from mailadmin.providers.models import Provider
 from mailadmin.text import t
@@ -46,10 +48,10 @@ def recognised(session: Session, address: str) -> Provider | KnownProvider | Non
         return None
 
 
-def look_up(session: Session, domain: str) -> Lookup:
+def look_up(session: Session, domain: str, *, actor: Actor) -> Lookup:
     """The lookup of `domain`, which is begun if there is no fresh one; then ring `detect` after the commit.
 
-    Raises RuleBroken if that is no domain, or if too many were looked up within a minute.
+    Raises RuleBroken if that is no domain, or if too many were looked up within a minute, by `actor` or by all.
     """
     domain = providers.normalised_domain(domain)
     lookup = session.get(Lookup, domain, with_for_update=True)
@@ -58,6 +60,7 @@ def look_up(session: Session, domain: str) -> Lookup:
     recent = session.scalar(select(func.count()).where(Lookup.asked_at > now() - SPAN)) or 0
     if recent >= MOST:
         raise RuleBroken(t("{n} domains were looked up within a minute. Wait a minute, then try again.", n=MOST))
+    connections.spend_lookup(session, actor=actor)
     if lookup is None:
         return _added(session, domain)
     lookup.asked_at, lookup.started_at, lookup.ended_at, lookup.found = now(), None, None, None

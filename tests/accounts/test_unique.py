@@ -15,6 +15,7 @@ from mailadmin.accounts.service import Login
 from mailadmin.activity import service as activity
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction, LoginFormat
+from mailadmin.people.models import Team
 from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import Secret
 from tests.accounts.factories import a_provider, a_wish, an_account, imap, smtp
@@ -89,6 +90,29 @@ def test_of_two_who_become_the_primary_account_at_once_one_is(monkeypatch: pytes
     monkeypatch.setattr(service, "primary", lambda session: None)  # Both looked before either wrote.
     two = [{"address": f"{name}@example.net", "is_primary": True} for name in "ab"]
     assert together(*two) == ["is_primary", "made"]
+
+
+@both_databases
+@pytest.mark.parametrize("address", ["primary@example.net", "slug@example.net", "uq_account_primary@example.net"])
+def test_what_stands_in_an_address_does_not_decide_what_is_told(
+    session: Session, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    an_account(session, address=address)
+    monkeypatch.setattr(service, "find", lambda session, address: None)  # Both looked before either wrote.
+    with pytest.raises(RuleBroken, match=f"There is an account for {address} already") as caught:
+        an_account(session, address=address, slug="another")
+    assert caught.value.field == "address"
+
+
+@both_databases
+def test_team_that_somebody_else_made_a_moment_ago_is_not_taken_for_the_address(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_account(session, kind=Kind.TEAM, team="Sales")
+    monkeypatch.setattr(service.people, "team", lambda session, name: Team(name=name))  # Looked before it was there.
+    with pytest.raises(RuleBroken, match="a team, an owner or a provider") as caught:
+        an_account(session, address="b@example.net", kind=Kind.TEAM, team="Sales")
+    assert caught.value.field is None
 
 
 @both_databases

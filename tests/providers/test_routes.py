@@ -1,8 +1,10 @@
 """Adding and changing a provider in the browser."""
 
+import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailadmin import db
@@ -11,6 +13,7 @@ from mailadmin.providers import service
 from mailadmin.providers.models import Provider
 from tests.accounts.factories import a_provider, an_account, imap, pop3, smtp
 from tests.pages import Browser, Page
+from tests.real import eventually
 
 FILLED = {
     "name": "Harbour Mail",
@@ -146,6 +149,22 @@ def test_new_host_asks_for_a_tick_where_passwords_are_stored(
     assert changed.server(Direction.INCOMING) == imap("imap.harbour.example")
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)  # SQLite lets one write at a time anyway.
+def test_password_that_is_stored_at_the_same_moment_is_not_sent_to_a_new_host(
+    ada_at: Browser, provider: Provider, session: Session
+) -> None:
+    pages: list[Page] = []
+    moved = filled(provider, imap_host="imap.harbour.example")
+    saving = threading.Thread(target=lambda: pages.append(ada_at.post(f"/providers/{provider.id}", moved)))
+    with db.transaction() as writing:
+        an_account(writing, address="wim@example.net", provider_id=provider.id)
+        saving.start()
+        waiting = text("select count(*) from pg_locks where not granted")
+        eventually(lambda: session.scalar(waiting) or not saving.is_alive())
+    saving.join()
+    assert "imap.harbour.example, port 993, is new." in pages[0].error("is_same_company")
+
+
 def test_new_host_asks_nothing_where_no_password_is_stored(ada_at: Browser, provider: Provider) -> None:
     assert ada_at.post(f"/providers/{provider.id}", filled(provider, imap_host="imap.harbour.example")).status == 303
 
@@ -216,10 +235,12 @@ def test_page_asks_for_the_port_of_a_tls_mode(ada_at: Browser) -> None:
     assert page.value("smtp_port") == "587"
 
 
-def test_port_follows_the_tls_mode_without_scripts_too(ada_at: Browser, session: Session) -> None:
-    ada_at.post(
-        "/providers/new", {**FILLED, "imap_tls_mode": "starttls", "smtp_tls_mode": "starttls", "smtp_port": "25"}
-    )
+def test_port_of_another_tls_mode_is_told_and_not_replaced_without_scripts(ada_at: Browser, session: Session) -> None:
+    wanted = {**FILLED, "imap_tls_mode": "starttls", "smtp_tls_mode": "starttls", "smtp_port": "25"}
+    page = ada_at.post("/providers/new", wanted)
+    assert page.error("imap_port") == "993 is for SSL/TLS, and STARTTLS uses 143. Change the port or the security."
+    assert page.value("imap_port") == "993"
+    ada_at.post("/providers/new", {**wanted, "imap_port": ""})
     provider = stored(session)
     assert provider is not None
     assert provider.server(Direction.INCOMING) == imap(port=143, tls_mode=TLSMode.STARTTLS)

@@ -1,13 +1,15 @@
 """Providers keep their names, domains and servers in order."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailadmin import db
+from mailadmin import boot, db
 from mailadmin.activity.models import Activity
+from mailadmin.config import Settings
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction, TLSMode, TLSVersion
 from mailadmin.permissions import SYSTEM
@@ -76,6 +78,20 @@ def test_address_is_recognised_by_its_domain(session: Session) -> None:
 )
 def test_what_cannot_be_is_refused_at_its_field(session: Session, field: str, wanted: dict[str, Any]) -> None:
     assert refused(session, **wanted).field == field
+
+
+@pytest.mark.parametrize("domain", ["gmail", "localhost", "com."])
+def test_domain_without_a_dot_is_a_slip_where_only_public_servers_are_reached(
+    session: Session, settings: Settings, monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    provider = a_provider(session, domains=(domain,))  # This installation reaches a network of its own.
+    other = replace(settings, rules=replace(settings.rules, networks=()))
+    monkeypatch.setattr(boot, "settings", lambda: other)
+    with pytest.raises(RuleBroken, match="has no dot") as caught:
+        a_provider(session, name="Another", domains=(domain,))
+    assert caught.value.field == "domains"
+    assert list(service.sort_out_domains(session, [domain, "a.example"], None)[1]) == [domain]
+    save(session, provider, domains=(domain, "a.example"))  # What it has already stays.
 
 
 def test_wrong_port_says_which_would_be_right(session: Session) -> None:

@@ -16,7 +16,7 @@ from mailadmin.people.models import Person
 from mailadmin.providers import service as providers
 from mailadmin.sync.models import Folder
 from mailadmin.wizard.models import Lookup
-from tests.accounts.factories import PASSWORD, a_provider, an_account, imap, smtp
+from tests.accounts.factories import PASSWORD, a_provider, an_account, imap, pop3, smtp
 from tests.pages import Browser, Page
 
 FILLED = {"address": "sales@example.net", "name": "", "sender_name": "Example Sales", "kind": "shared", "owner_id": "0"}
@@ -112,6 +112,19 @@ def test_found_servers_become_the_account_s_own(ada_at: Browser, session: Sessio
     assert account.provider is None
     assert (account.own_server(Direction.INCOMING), account.own_server(Direction.OUTGOING)) == (imap(), smtp())
     assert (account.login_format, account.protocol) == (LoginFormat.LOCAL_PART, ServerProtocol.IMAP)
+
+
+def test_pop3_server_that_was_found_too_is_filled_in_for_whoever_switches(ada_at: Browser, session: Session) -> None:
+    other = Finding(Source.PROBE, "mail", servers=(imap("mail.example.net"), pop3("mail.example.net")))
+    learned(Finding(Source.SRV, "example.net", servers=(imap(), pop3(port=110, tls_mode=TLSMode.STARTTLS))), other)
+    begun = ada_at.post("/accounts/new", answer_of(ada_at.get("/accounts/new?address=sales@example.net"))).location
+    typed = {"version": "1", "method": "password", "password": PASSWORD}
+    page = ada_at.get(ada_at.post(begun, typed).location)
+    assert page.one("input", value="imap").get("checked") is not None
+    filled = [page.value(f"pop3_{part}") for part in ("host", "port", "tls_mode")]
+    assert filled == ["pop.example.net", "110", "starttls"]
+    assert the(session).own_server(Direction.INCOMING) == imap()
+    assert page.value("smtp_host") == ""
 
 
 def test_answer_that_nobody_has_seen_is_shown_before_it_is_taken(ada_at: Browser, session: Session) -> None:

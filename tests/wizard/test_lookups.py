@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from mailadmin import clock, db, queue
 from mailadmin.config import Settings
+from mailadmin.connections import limits
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.discovery import discover
 from mailadmin.mail.findings import Attempt, Discovery, Source, as_plain
 from mailadmin.mail.known_providers import KnownProvider
+from mailadmin.permissions import Actor
 from mailadmin.providers.models import Provider
 from mailadmin.wizard import jobs, service
 from mailadmin.wizard.models import Lookup
@@ -21,6 +23,8 @@ from tests.accounts.factories import a_provider
 from tests.conftest import both_databases
 from tests.servers import dns
 from tests.servers.town import Town
+
+ADA, WIM = Actor("Ada", 1), Actor("Wim", 2)
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def settings(settings: Settings, town: Town) -> Settings:
 
 def asked(domain: str) -> Lookup:
     with db.transaction() as session:
-        return service.look_up(session, domain)
+        return service.look_up(session, domain, actor=ADA)
 
 
 def stored(domain: str) -> Lookup:
@@ -84,7 +88,7 @@ def test_the_job_may_run_twice(booted: Settings, town: Town) -> None:
 
 def test_a_fresh_lookup_is_not_done_again(session: Session) -> None:
     a_lookup("old.test", ago=timedelta(minutes=59), **ended(NOTHING))
-    assert service.look_up(session, "old.test").ended_at is not None
+    assert service.look_up(session, "old.test", actor=ADA).ended_at is not None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_a_fresh_lookup_is_not_done_again(session: Session) -> None:
 )
 def test_an_old_lookup_is_begun_anew(session: Session, found: Discovery, age: timedelta) -> None:
     a_lookup("old.test", ago=age, **ended(found))
-    renewed = service.look_up(session, "old.test")
+    renewed = service.look_up(session, "old.test", actor=ADA)
     assert (renewed.started_at, renewed.ended_at, renewed.found) == (None, None, None)
     assert service.discovery_of(renewed) is None
 
@@ -107,15 +111,30 @@ def test_pages_see_what_is_fresh_and_nothing_older(session: Session) -> None:
 
 def test_what_is_no_domain_is_refused(session: Session) -> None:
     with pytest.raises(RuleBroken, match="not a domain"):
-        service.look_up(session, "not a domain")
+        service.look_up(session, "not a domain", actor=ADA)
 
 
 def test_very_many_lookups_a_minute_are_refused(session: Session) -> None:
     for n in range(service.MOST):
         a_lookup(f"many-{n}.test", **ended(NOTHING))
     with pytest.raises(RuleBroken, match="Wait a minute"):
-        service.look_up(session, "another.test")
-    assert service.look_up(session, "many-1.test").ended_at  # What is known costs nothing.
+        service.look_up(session, "another.test", actor=ADA)
+    assert service.look_up(session, "many-1.test", actor=ADA).ended_at  # What is known costs nothing.
+
+
+@both_databases
+def test_one_person_cannot_use_up_the_lookups_of_all(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(limits.LOOKUPS):
+        service.look_up(session, f"many-{n}.test", actor=ADA)
+    with pytest.raises(RuleBroken, match="You have looked up 30 domains"):
+        service.look_up(session, "another.test", actor=ADA)
+    service.look_up(session, "many-1.test", actor=ADA)  # What is known, or goes on, costs nothing.
+    service.look_up(session, "another.test", actor=WIM)
+    limits.spend(session, actor=ADA, hosts=["mail.test"])  # Tests are counted by themselves.
+    soon = db.now() + limits.LOOKUP_SPAN
+    monkeypatch.setattr(limits, "now", lambda: soon)
+    monkeypatch.setattr(service, "now", lambda: soon)
+    service.look_up(session, "one-more.test", actor=ADA)
 
 
 def test_a_lookup_that_nobody_does_is_given_up_on_the_page(session: Session) -> None:
@@ -123,7 +142,7 @@ def test_a_lookup_that_nobody_does_is_given_up_on_the_page(session: Session) -> 
     found = service.discovery_of(session.get_one(Lookup, "waiting.test"))
     assert found is not None
     assert found.problem.startswith("The search broke off.")
-    assert service.look_up(session, "waiting.test").asked_at > db.now() - timedelta(seconds=5)
+    assert service.look_up(session, "waiting.test", actor=ADA).asked_at > db.now() - timedelta(seconds=5)
 
 
 @both_databases
