@@ -30,6 +30,7 @@ class Line(StrEnum):
     """The queues: somebody waits at a page, for seconds or up to a minute; the regular syncs; what may take long."""
 
     LOOKUP = "lookup"
+    TOKEN = "token"  # noqa: S105
     INTERACTIVE = "interactive"
     SYNC = "sync"
     BULK = "bulk"
@@ -47,7 +48,9 @@ class Listed:
 # Nothing else runs, whatever somebody writes into the queue.
 JOBS = {
     "detect": Listed("mailadmin.wizard.jobs.drain_lookups", Line.LOOKUP, 120),
+    "token": Listed("mailadmin.connections.jobs.drain_tokens", Line.TOKEN, 120),
     "check": Listed("mailadmin.connections.jobs.drain_checks", Line.INTERACTIVE, 120),
+    "notice": Listed("mailadmin.connections.jobs.drain_notices", Line.LOOKUP, 120),
     "sync": Listed("mailadmin.sync.jobs.run_sync", Line.SYNC, 3600),
     "purge": Listed("mailadmin.sync.jobs.purge", Line.BULK, 3600),
 }

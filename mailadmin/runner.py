@@ -36,6 +36,7 @@ GRACE_SECONDS = 10.0
 JOB_MODULES = sorted({listed.path.rpartition(".")[0] for listed in queue.JOBS.values()})
 LINES = {
     "lookup": [queue.Line.LOOKUP],
+    "tokens": [queue.Line.TOKEN],
     "interactive": [queue.Line.INTERACTIVE],
     "background": [queue.Line.SYNC, queue.Line.BULK],
 }

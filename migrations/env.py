@@ -14,9 +14,13 @@ for module in (
     "providers",
     "accounts",
     "contacts",
+    "oauth",
     "connections",
     "sync",
     "wizard",
+    "notices",
+    "invites",
+    "moves",
 ):
     importlib.import_module(f"mailadmin.{module}.models")
 for module in ("leases", "sealed"):

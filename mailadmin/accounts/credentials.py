@@ -1,4 +1,4 @@
-"""How an account signs in where, and its stored passwords: how they change."""
+"""How an account signs in where, and its stored passwords and access tokens: how they change."""
 
 from dataclasses import dataclass, replace
 
@@ -10,12 +10,13 @@ from mailadmin.accounts.models import Account, Credential
 from mailadmin.accounts.wishes import AccountWish, Login
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, LoginFormat, Password, Server, Trust
+from mailadmin.mail.types import Bearer, Direction, LoginFormat, Password, Server, SignIn, SignInMethod, Trust
 from mailadmin.providers.models import Provider
+from mailadmin.sealed import Secret
 from mailadmin.text import t
 from mailadmin.vault import Unsealable
 
-PURPOSE = "account password"
+PURPOSE, TOKEN = "account password", "access token"
 _PASSWORD_FIELD = {Direction.INCOMING: "password", Direction.OUTGOING: "sending_password"}
 
 
@@ -24,7 +25,7 @@ class Leg:
     """One of the two connections of an account: where to, and how to sign in there."""
 
     server: Server
-    how: Password
+    how: SignIn
 
 
 def server_of(account: Account, direction: Direction) -> Server | None:
@@ -61,21 +62,25 @@ def leg(session: Session, account: Account, direction: Direction) -> Leg | None:
     """
     server = server_of(account, direction)
     if server is not None:
-        return Leg(server, Password(user_name(account, direction), _password(session, account, direction)))
+        return Leg(server, _how(session, account, direction))
     if direction is Direction.INCOMING:
         raise RuleBroken(t("This account has no server for receiving. Choose one in its settings."))
     return None
 
 
-def _password(session: Session, account: Account, direction: Direction) -> str:
-    credential = account.credential(direction)
+def _how(session: Session, account: Account, direction: Direction) -> SignIn:
+    credential, name = account.credential(direction), user_name(account, direction)
     if credential is None:
         raise RuleBroken(t("This account has no password. Type it in the settings."), field=_PASSWORD_FIELD[direction])
+    is_token = credential.method is SignInMethod.OAUTH
     try:
-        return sealed.reveal(session, credential.secret_id).reveal()
+        secret = sealed.reveal(session, credential.secret_id).reveal()
     except (Unsealable, LookupError) as error:
         said = t("The stored password cannot be opened with this installation's keys. Type it again in the settings.")
+        if is_token:
+            said = t("The stored access token cannot be opened with this installation's keys. Reconnect the account.")
         raise RuleBroken(said, field=_PASSWORD_FIELD[credential.direction]) from error
+    return Bearer(name, secret) if is_token else Password(name, secret)
 
 
 def has_passwords(session: Session, provider: Provider) -> bool:
@@ -98,20 +103,34 @@ def take_credentials(session: Session, account: Account, wish: AccountWish) -> s
             continue
         if login.password:
             _renew(session, account, row, direction, login)
-            stored.add("password" if direction is Direction.INCOMING else "sending password")
+            word = "access token" if login.method is SignInMethod.OAUTH else "password"
+            stored.add(word if direction is Direction.INCOMING else f"sending {word}")
         elif row is None and wish.is_begun:
             continue  # It is asked for later.
         elif row is None:
             raise RuleBroken(t("Type the password."), field=_PASSWORD_FIELD[direction])
+        elif row.method is not login.method and SignInMethod.OAUTH in (row.method, login.method):
+            raise RuleBroken(t("Type the password."), field=_PASSWORD_FIELD[direction])  # A token is none.
         else:
             row.username, row.method = login.username, login.method
     return stored
 
 
-def forget_credentials(session: Session, account: Account) -> None:
-    """Forget every user name and password of `account`: it goes to another server, and they were not typed for that."""
-    gone = [row.secret_id for row in account.credentials]
-    account.credentials.clear()
+def renew_token(session: Session, account: Account, token: Secret) -> None:
+    """Put a fresh access token in the place of the one with which `account` receives. Nothing else changes."""
+    row = next(row for row in account.credentials if row.direction is Direction.INCOMING)
+    old, row.secret_id = row.secret_id, sealed.keep(session, token, purpose=TOKEN)
+    session.flush()
+    sealed.forget(session, old)
+
+
+def forget_credentials(session: Session, account: Account, *, only: SignInMethod | None = None) -> None:
+    """Forget every user name and password of `account`, or those of one method alone: it goes to another server, and
+    they were not given for that."""
+    found = [row for row in account.credentials if only in (None, row.method)]
+    gone = [row.secret_id for row in found]
+    for row in found:
+        account.credentials.remove(row)
     session.flush()
     for secret_id in gone:
         sealed.forget(session, secret_id)
@@ -119,7 +138,8 @@ def forget_credentials(session: Session, account: Account) -> None:
 
 def _renew(session: Session, account: Account, row: Credential | None, direction: Direction, login: Login) -> None:
     assert login.password is not None
-    secret_id = sealed.keep(session, login.password, purpose=PURPOSE)
+    purpose = TOKEN if login.method is SignInMethod.OAUTH else PURPOSE
+    secret_id = sealed.keep(session, login.password, purpose=purpose)
     if row is None:
         row = Credential(direction=direction, username=login.username, method=login.method, secret_id=secret_id)
         account.credentials.append(row)

@@ -15,11 +15,13 @@ from mailadmin.accounts.credentials import Leg
 from mailadmin.accounts.models import Draft, Kind, NewContacts, SentCopies, Window
 from mailadmin.accounts.wishes import AccountWish, Login
 from mailadmin.mail.types import (
+    Bearer,
     Direction,
     LoginFormat,
     Password,
     Server,
     ServerProtocol,
+    SignIn,
     SignInMethod,
     TLSMode,
     TLSVersion,
@@ -58,10 +60,7 @@ def keep(session: Session, legs: Legs, change: Change | None = None) -> Draft:
 def legs_of(session: Session, draft: Draft) -> Legs:
     """What was sealed. Raises Unsealable or LookupError."""
     plain = _opened(session, draft)["legs"]
-    return {
-        Direction(direction): Leg(_server(values), Password(values["username"], values["password"]))
-        for direction, values in plain.items()
-    }
+    return {Direction(direction): Leg(_server(values), _how(values)) for direction, values in plain.items()}
 
 
 def change_of(session: Session, draft: Draft) -> Change | None:
@@ -104,6 +103,12 @@ def _server(values: dict[str, Any]) -> Server:
         TLSMode(values["tls_mode"]),
         Trust(TLSVersion(trust["minimum"]), trust["authorities"], trust["pin"]),
     )
+
+
+def _how(values: dict[str, Any]) -> SignIn:
+    if "token" in values:
+        return Bearer(values["username"], values["token"])
+    return Password(values["username"], values["password"])
 
 
 def _login(values: dict[str, Any]) -> Login:

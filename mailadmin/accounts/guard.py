@@ -5,21 +5,30 @@ port of the same machine, or a connection that others can read would hand it to 
 weaker security, wants the password typed again. Which credential is sent where is looked at before the change and
 after it. The doors of the same host that a diagnosis offers (repairs.py) are not held up here: a test has opened them
 over TLS.
+
+A token that somebody was granted by signing in (OAuth) cannot be typed again. It may go to every server of the provider
+that it is of; for any other somebody has to sign in again, or a password has to take its place.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mailadmin.accounts.credentials import server_of
 from mailadmin.accounts.models import Account
 from mailadmin.accounts.wishes import AccountWish
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, Server, TLSMode, TLSVersion, Trust
+from mailadmin.mail.types import Direction, Server, SignInMethod, TLSMode, TLSVersion, Trust
 from mailadmin.text import t
 
 NEW_HOST = "The server changed, so type the password again: we do not send a stored password to a new server."
 NEW_PORT = "The port changed, so type the password again: we do not send a stored password to another port."
 WEAKER = "This connection is less safe than before, so type the password again: we do not send a stored one over it."
+OF_TOKENS = {
+    NEW_HOST: "The sign-in was made for another server. For this one somebody has to sign in again.",
+    NEW_PORT: "The sign-in was made for another port. For this one somebody has to sign in again.",
+    WEAKER: "This connection is less safe than the one that the sign-in was made for: somebody has to sign in again.",
+}
 _FIELDS = {Direction.INCOMING: "password", Direction.OUTGOING: "sending_password"}
 _SAFEST = list(TLSVersion)  # in ascending order
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -28,7 +37,8 @@ Knowing = dict[Direction, list[Server] | None]
 
 
 class SecretsWanted(RuleBroken):
-    """Passwords have to be typed again; `all` has a sentence for each, at its field. It is the first of them."""
+    """Passwords have to be typed again, or somebody has to sign in again; `all` has a sentence for each, at its field:
+    that of the password, or that of the server. It is the first of them."""
 
     def __init__(self, wanted: dict[str, str]) -> None:
         self.all = [RuleBroken(sentence, field=field) for field, sentence in wanted.items()]
@@ -36,30 +46,46 @@ class SecretsWanted(RuleBroken):
 
 
 def knowing(account: Account) -> Knowing:
-    """For each credential that is stored, the servers that are given it now; None where none is stored."""
-    stored = {row.direction: row for row in account.credentials}
-    return {
-        direction: _servers(account, (d for d in Direction if account.credential(d) is stored[direction]))
-        if direction in stored
-        else None
-        for direction in Direction
-    }
+    """For each credential that is stored, the servers that are given it now, or may be; None where none is stored."""
+    known: Knowing = dict.fromkeys(Direction)
+    for row in account.credentials:
+        given = _servers(account, (d for d in Direction if account.credential(d) is row))
+        if row.method is SignInMethod.OAUTH and (provider := account.provider):
+            given += [replace(theirs.server, trust=provider.trust) for theirs in provider.servers]
+        known[row.direction] = given
+    return known
 
 
 def guard_secrets(account: Account, wish: AccountWish, known: Knowing) -> None:
     """Raise SecretsWanted if `account`, which has its new servers by now, would send a stored password to one of them
     that is not among those that were `known`, or not as safe. What `wish` has typed anew may go anywhere."""
-    wanted = {}
+    wanted: dict[str, str] = {}
     for direction, login in ((Direction.INCOMING, wish.login), (Direction.OUTGOING, wish.sending)):
         servers = known[direction]
         if login is None or login.password or servers is None:
             continue
         uses = list(Direction) if direction is Direction.INCOMING and _is_for_both(wish, known) else [direction]
-        reasons = [reason for server in _servers(account, uses) if (reason := _objection(server, servers))]
-        if reasons:
-            wanted[_FIELDS[direction]] = t(reasons[0])
+        for use in uses:
+            reasons = [reason for server in _servers(account, [use]) if (reason := _objection(server, servers))]
+            if reasons and login.method is SignInMethod.OAUTH:
+                wanted.setdefault(_place(wish, use), t(OF_TOKENS[reasons[0]]))
+            elif reasons:
+                wanted.setdefault(_FIELDS[direction], t(reasons[0]))
     if wanted:
         raise SecretsWanted(wanted)
+
+
+def stray(account: Account, directions: Iterable[Direction]) -> Server | None:
+    """A server of `account` for one of `directions` that is none of its provider's, or not as safe as that."""
+    provider = account.provider
+    theirs = [replace(each.server, trust=provider.trust) for each in provider.servers] if provider else []
+    return next((server for server in _servers(account, directions) if _objection(server, theirs)), None)
+
+
+def _place(wish: AccountWish, direction: Direction) -> str:
+    """The field in which the server for `direction` was chosen."""
+    own = wish.incoming if direction is Direction.INCOMING else wish.outgoing
+    return f"{direction}_host" if own else "provider_id"
 
 
 def _is_for_both(wish: AccountWish, known: Knowing) -> bool:

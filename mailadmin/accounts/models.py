@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class Health(StrEnum):
-    """How a connection is; the nine states on screen are derived from it in `accounts.service.state_of`."""
+    """How a connection is; the ten states on screen are derived from it in `accounts.service.state_of`."""
 
     NEW = "new"
     HEALTHY = "healthy"
@@ -105,6 +105,13 @@ class Account(Base):
             sqlite_where=text("is_primary AND deleting_at IS NULL"),
             postgresql_where=text("is_primary AND deleting_at IS NULL"),
         ),
+        Index(
+            "uq_account_system_mail",
+            "is_system_mail",
+            unique=True,
+            sqlite_where=text("is_system_mail AND deleting_at IS NULL"),
+            postgresql_where=text("is_system_mail AND deleting_at IS NULL"),
+        ),
         {"sqlite_autoincrement": True},  # The audit trail must never speak of another account with the same number.
     )
 
@@ -118,6 +125,8 @@ class Account(Base):
     team_id: Mapped[int | None] = mapped_column(ForeignKey("team.id", ondelete="SET NULL"), index=True)
     team: Mapped[Team | None] = relationship()
     is_primary: Mapped[bool] = mapped_column(default=False)  # shown first, and first for writing
+    is_system_mail: Mapped[bool] = mapped_column(default=False)  # the console writes through it
+    asked_owner_at: Mapped[datetime | None]  # its owner has a connect link; written by invites
     notes: Mapped[str] = mapped_column(Text, default="")
     sender_address: Mapped[str] = mapped_column(String(254), default="")  # empty: the address itself
     sender_name: Mapped[str] = mapped_column(String(120), default="")

@@ -111,8 +111,14 @@ CONNECTING = frozenset(
         "sending credentials",
         "password",
         "sending password",
+        "access token",
     }
 )
+_UNIQUE = {
+    said: column
+    for name, column in (("address", "address"), ("slug", "slug"), ("primary", "is_primary"))
+    for said in (f"uq_account_{name}", f"UNIQUE constraint failed: account.{column}")
+}
 _MONTHS = {Window.ONE_MONTH: 1, Window.THREE_MONTHS: 3, Window.SIX_MONTHS: 6}
 
 
@@ -365,16 +371,29 @@ def _flush(session: Session, wish: AccountWish) -> None:
         with session.begin_nested():
             session.flush()
     except IntegrityError as error:  # Somebody else was a moment faster; the unique indexes have the last word.
-        said = str(error.orig)
-        if "slug" in said and wish.slug:
+        broken = _broken_rule(error)
+        if broken == "slug" and wish.slug:
             raise RuleBroken(t("Another account took this ID a moment ago. Choose another."), field="slug") from error
-        if "slug" in said:  # Made of the address: then they have that in common, or nearly.
+        if broken == "slug":  # Made of the address: then they have that in common, or nearly.
             other = t("Somebody added an account with this address or ID a moment ago. Look at the list.")
             raise RuleBroken(other, field="address") from error
-        if "primary" in said:
+        if broken == "is_primary":
             other = t("Another account became the primary one a moment ago. Save again.")
             raise RuleBroken(other, field="is_primary") from error
-        raise _taken(wish.address) from error
+        if broken == "address":
+            raise _taken(wish.address) from error
+        other = t("Somebody added or deleted a team, an owner or a provider that this needs a moment ago. Save again.")
+        raise RuleBroken(other) from error
+
+
+def _broken_rule(error: IntegrityError) -> str:
+    """The column of `account` whose unique index refused; empty if it was another rule.
+
+    PostgreSQL names the index, and SQLite says nothing but the columns. The rest of what they say is what was typed.
+    """
+    diag = getattr(error.orig, "diag", None)
+    said = diag.constraint_name if diag is not None else str(error.orig)
+    return _UNIQUE.get(said or "", "")
 
 
 def _taken(address: str) -> RuleBroken:

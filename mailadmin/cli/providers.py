@@ -7,9 +7,9 @@ from typing import BinaryIO
 import click
 
 from mailadmin import db
-from mailadmin.accounts import service as accounts
 from mailadmin.cli import needs_boot
 from mailadmin.errors import RuleBroken
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.providers import service
 
@@ -48,7 +48,7 @@ def take_in(ctx: click.Context, file: BinaryIO, dry_run: bool, same_company: boo
     """Make the providers in FILE (- is standard input) the ones here: all of them, or none while one is refused."""
     content = file.read(service.LARGEST_FILE + 1)
     with db.database().session() as session:
-        planned = service.plan_import(session, content, has_passwords=accounts.has_passwords)
+        planned = service.plan_import(session, content, has_passwords=oauth.holds_secrets)
         for line in planned.lines:
             told = {"name": line.name, "outcome": line.kind, "reasons": [*line.reasons, *line.exposures]}
             click.echo(json.dumps(told) if as_json else f"{line.kind}: {' '.join([line.name, *told['reasons']])}")

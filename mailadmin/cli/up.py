@@ -45,6 +45,8 @@ class Supervisor:
 
     def __init__(self, folder: DataFolder, environ: Mapping[str, str], host: str, port: int) -> None:
         us = [sys.executable, "-m", "mailadmin"]
+        # Links that leave the console, and the way back from a provider, need an address: this one, if nobody says.
+        environ = {**environ, "PUBLIC_URL": environ.get("PUBLIC_URL", "").strip().rstrip("/") or _address(host, port)}
         self._folder, self._environ, self._host, self._port = folder, environ, host, port
         self._interrupts, self._interrupted_at = 0, 0.0
         self._web = Child("web", [*us, "web", "--host", host, "--port", str(port)], environ, grace=8)
@@ -115,7 +117,7 @@ class Supervisor:
     def _announce(self, reader: int) -> None:
         with open(reader, encoding="ascii") as told:
             link = told.read()
-        address = self._environ.get("PUBLIC_URL", "").rstrip("/") or _address(self._host, self._port)
+        address = self._environ["PUBLIC_URL"]
         lines = ["", f"mailadmin is ready: {click.style(address, bold=True)}", ""]
         if link:
             lines += ["Make the first administrator with this link. It works once:", f"{address}{link}", ""]

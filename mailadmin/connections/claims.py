@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
-from mailadmin.connections import endings
+from mailadmin.connections import endings, tokens
 from mailadmin.connections.copies import filing_of
 from mailadmin.connections.message import Parcel
 from mailadmin.connections.models import Check
@@ -20,7 +21,7 @@ from mailadmin.connections.result import Result
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.types import Direction, Password
+from mailadmin.mail.types import Bearer, Direction
 from mailadmin.text import t
 from mailadmin.vault import Unsealable
 
@@ -33,7 +34,8 @@ def claim_due(session: Session, *, limit: int = 64, lost_after: float = LOST_SEC
     that cannot begin are finished.
 
     A check that began more than `lost_after` seconds ago and did not end has lost its job, and is due again. Of those
-    that wait their turn, few at a time go to the same host.
+    that wait their turn, few at a time go to the same host. Those that need a new access token wait for it: ring
+    "token" after the commit if `tokens.are_awaited`.
     """
     moment = now()
     lost = Check.started_at < moment - timedelta(seconds=lost_after)
@@ -52,6 +54,8 @@ def claim_due(session: Session, *, limit: int = 64, lost_after: float = LOST_SEC
         hosts = set(endings.hosts_of(check))
         if check.in_turn and any(busy[host] >= PER_HOST for host in hosts):
             continue
+        if tokens.is_awaited(session, check):
+            continue
         if task := _begin(session, check, moment):
             tasks.append(task)
             busy.update(hosts if check.in_turn else ())
@@ -69,14 +73,23 @@ def _begin(session: Session, check: Check, moment: datetime) -> Task | None:
     check.started_at, check.stages = moment, []
     try:
         return _task(session, check, moment)
-    except (RuleBroken, Unsealable, LookupError) as broken:
-        said = (
-            broken.message if isinstance(broken, RuleBroken) else t("What was to be tested cannot be opened any more.")
-        )
-        result = Result(Task({}, check.id, moment))
-        result.end(MailError(Category.CONFIG, said))
-        endings.close(session, check, result)
-        return None
+    except MailError as error:
+        _end_at_once(session, check, error)
+    except RuleBroken as broken:
+        _end_at_once(session, check, MailError(Category.CONFIG, broken.message))
+    except (Unsealable, LookupError):
+        said = t("What was to be tested cannot be opened any more.")
+        _end_at_once(session, check, MailError(Category.CONFIG, said))
+    return None
+
+
+def _end_at_once(session: Session, check: Check, error: MailError) -> None:
+    """Close `check`, which cannot begin because of `error`."""
+    assert check.started_at is not None
+    result = Result(Task({}, check.id, check.started_at))
+    result.end(error)
+    result.is_broken = tokens.is_passing(error)  # It says nothing about the account.
+    endings.close(session, check, result)
 
 
 def _task(session: Session, check: Check, moment: datetime) -> Task:
@@ -92,9 +105,9 @@ def _task(session: Session, check: Check, moment: datetime) -> Task:
     legs, broken = _legs(session, account)
     if check.user_name:
         if Direction.INCOMING not in legs:
-            raise RuleBroken(broken[Direction.INCOMING].sentence)
+            raise broken[Direction.INCOMING].error
         legs = {
-            d: accounts.Leg(leg.server, Password(check.user_name, leg.how.password))
+            d: accounts.Leg(leg.server, replace(leg.how, username=check.user_name))
             for d, leg in legs.items()
             if d is Direction.INCOMING or leg.how == legs[Direction.INCOMING].how
         }
@@ -110,11 +123,11 @@ def _task(session: Session, check: Check, moment: datetime) -> Task:
 def _legs(session: Session, account: Account) -> tuple[dict[Direction, accounts.Leg], dict[Direction, Broken]]:
     """What of `account` can be tested, and what cannot sign in, such as a password for sending that is missing.
 
-    Raises RuleBroken if nothing can be tested, or if there is no server for receiving.
+    Raises RuleBroken if there is no server for receiving, MailError if nothing can be tested.
     """
     legs: dict[Direction, accounts.Leg] = {}
     broken: dict[Direction, Broken] = {}
-    first = None
+    trouble = tokens.trouble_of(session, account)
     for direction in Direction:
         server = accounts.server_of(account, direction)
         try:
@@ -122,11 +135,14 @@ def _legs(session: Session, account: Account) -> tuple[dict[Direction, accounts.
         except RuleBroken as error:
             if server is None:
                 raise
-            broken[direction], first = Broken(server, error.message), first or error
-        else:
-            legs.update({direction: leg} if leg else {})
-    if first and not legs:
-        raise first
+            broken[direction] = Broken(server, MailError(Category.CONFIG, error.message))
+            continue
+        if leg and trouble and isinstance(leg.how, Bearer):
+            broken[direction] = Broken(leg.server, trouble)
+        elif leg:
+            legs[direction] = leg
+    if broken and not legs:
+        raise next(iter(broken.values())).error
     return legs, broken
 
 

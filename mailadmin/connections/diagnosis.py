@@ -1,14 +1,16 @@
 """Says in plain words what an error means and what to do: takes the rule of the catalogue and fills in its words."""
 
-import re
 from typing import Any
 
-from mailadmin.mail import catalogue
+from mailadmin.mail import catalogue, powershell
 from mailadmin.mail.catalogue import Rule
-from mailadmin.mail.errors import MailError
+from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.tls import STARTTLS_PORTS, TLS_PORTS
 from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName
 from mailadmin.text import t
+
+# These follow from a code (RFC 6749 5.2, a status), which decides; the rule that fits the words beside it explains.
+_DECIDED = (Category.OAUTH, Category.THROTTLED)
 
 
 def diagnose(
@@ -31,7 +33,7 @@ def diagnose(
     )
     words = _words(error, direction, server, user_name, address)
     return _told(rule, words) | {
-        "category": (rule.category or error.category).value,
+        "category": (error.category if error.category in _DECIDED else rule.category or error.category).value,
         "server_text": error.detail,
         "direction": direction.value,
         "certificate": error.certificate,
@@ -45,18 +47,11 @@ def _told(rule: Rule, words: dict[str, object]) -> dict[str, Any]:
         "title": t(rule.title, **words),
         "cause": t(rule.cause, **words),
         "action": [t(sentence, **words) for sentence in rule.action],
-        "command": t(rule.command, **words | {"address": _for_shell(str(words["address"]))}),
+        "command": t(rule.command, **words | {"address": powershell.word(str(words["address"]))}),
         "links": list(rule.links),
         "turn": rule.turn.value,
         "retry": rule.retry.value,
     }
-
-
-def _for_shell(address: str) -> str:
-    """`address` as PowerShell takes it for one word: signs such as | and $ are right in an address, and act there."""
-    if re.fullmatch(r"[\w.+@-]*", address, re.ASCII):
-        return address
-    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", address) + "'"
 
 
 def _words(

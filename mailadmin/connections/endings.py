@@ -10,16 +10,20 @@ from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.drafts import Legs
 from mailadmin.accounts.models import Account, Draft
+from mailadmin.connections import tokens
 from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.result import Failure, Result
 from mailadmin.db import now
-from mailadmin.errors import NotFound, RuleBroken
+from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.types import Direction, StageName
+from mailadmin.mail.types import Direction, SignInMethod, StageName
+from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import Attempt
 from mailadmin.people.models import Person
 from mailadmin.permissions import Actor, Permission, allows
 from mailadmin.text import t
+from mailadmin.vault import Unsealable
 
 KEPT = 20  # tests of an account
 DRAFTS_KEPT = timedelta(hours=1)
@@ -60,6 +64,10 @@ def close(session: Session, check: Check, result: Result) -> None:
         account = session.get(Account, check.account_id, with_for_update={"of": Account}, populate_existing=True)
         if account is None:
             return
+    if tokens.try_again(session, check, {failure.error.category for failure in result.failures.values()}):
+        session.flush()
+        return
+    _take_for_final(result)
     told = summary(result, address=check.address or (account.address if account else ""))
     check.finished_at, check.seconds = now(), result.seconds  # First: an account that is tested has no second open one.
     if check.draft is not None:
@@ -75,6 +83,13 @@ def close(session: Session, check: Check, result: Result) -> None:
         _forget_old(session, account.id)
 
 
+def _take_for_final(result: Result) -> None:
+    """A token that was refused is no passing trouble: the account had a new one, or there is none to be had."""
+    for failure in result.failures.values():
+        if failure.error.category is Category.OAUTH:
+            failure.error.permanent = True
+
+
 def _close_draft(
     session: Session, check: Check, draft: Draft, result: Result, told: dict[str, Any]
 ) -> tuple[Account | None, dict[str, Any]]:
@@ -85,20 +100,23 @@ def _close_draft(
     account = None
     if told["outcome"] == CheckOutcome.PASSED:
         try:
-            account = _changed(session, drafts.change_of(session, draft), drafts.legs_of(session, draft))
-        except (RuleBroken, NotFound) as broken:
-            said = t("The test passed, but nothing was saved: {why}", why=broken.message)
+            account = _changed(session, drafts.change_of(session, draft), drafts.legs_of(session, draft), check.attempt)
+        except (RuleBroken, NotFound, Unsealable, LookupError) as broken:
+            why = broken.message if isinstance(broken, MailAdminError) else t("it cannot be opened any more.")
+            said = t("The test passed, but nothing was saved: {why}", why=why)
             result.failures[Direction.INCOMING] = Failure(MailError(Category.CONFIG, said))
             told = summary(result, address=check.address)
     if account is not None:
         check.account_id, check.account_version = account.id, account.version
+    elif check.attempt is not None:
+        oauth.refuse(session, check.attempt, next(iter(result.failures.values())).error)
     check.draft = None
     session.flush()
     drafts.forget(session, draft)
     return account, told
 
 
-def _changed(session: Session, change: drafts.Change | None, tested: Legs) -> Account | None:
+def _changed(session: Session, change: drafts.Change | None, tested: Legs, attempt: Attempt | None) -> Account | None:
     """The account after `change`, which makes it sign in as was `tested`.
 
     Raises RuleBroken, NotFound; then it is as it was.
@@ -106,15 +124,21 @@ def _changed(session: Session, change: drafts.Change | None, tested: Legs) -> Ac
     if change is None:
         return None
     with session.begin_nested():
-        _check_actor(session, change.actor)
+        check_actor(session, change.actor)
         account = accounts.get(session, change.account_id)
-        accounts.change(session, account, wish=change.wish, version=change.version, actor=change.actor)
+        if attempt is not None:
+            oauth.take_grant(session, account, attempt, actor=change.actor, version=change.version)
+        elif change.wish.login.method is SignInMethod.OAUTH and change.wish.login.password:
+            # A token without its grant would end within the hour, and nobody could renew it.
+            raise RuleBroken(t("The OAuth app was deleted meanwhile. Start again."))
+        else:
+            accounts.change(session, account, wish=change.wish, version=change.version, actor=change.actor)
         if accounts.legs(session, account) != tested:  # A password that was typed for other servers goes to none.
             raise RuleBroken(t("The provider has other servers than those that were tested. Save again."))
     return account
 
 
-def _check_actor(session: Session, actor: Actor) -> None:
+def check_actor(session: Session, actor: Actor) -> None:
     """Raise RuleBroken if `actor` is a person who may not change accounts any more."""
     person = session.get(Person, actor.person_id, populate_existing=True) if actor.person_id else None
     if person and not (person.is_active and allows(person.role, Permission.MANAGE_ACCOUNTS)):
@@ -141,11 +165,16 @@ def forget_old_drafts(session: Session) -> None:
     """Delete tests of what was never saved, and with one that nobody did within an hour its password."""
     old = select(Check).where(Check.account_id.is_(None), Check.requested_at < now() - DRAFTS_KEPT)
     for check in session.scalars(old.with_for_update(of=Check)).unique().all():
-        draft = check.draft
-        session.delete(check)
-        session.flush()
-        if draft is not None:
-            drafts.forget(session, draft)
+        forget_draft_check(session, check)
+
+
+def forget_draft_check(session: Session, check: Check) -> None:
+    """Delete a test of what was never saved; a job that does it just now is not believed any more."""
+    draft = check.draft
+    session.delete(check)
+    session.flush()
+    if draft is not None:
+        drafts.forget(session, draft)
 
 
 def note_targets(check: Check, legs: Legs) -> None:
@@ -198,6 +227,8 @@ def _record_health(session: Session, account: Account, result: Result) -> None:
     for direction in Direction:
         if direction in result.proved:
             accounts.record_success(session, account, direction=direction)
+        elif direction in result.task.broken and tokens.is_passing(result.failures[direction].error):
+            continue  # The provider gave no token now; of the account nothing was learned.
         elif failure := result.failures.get(direction):
             told = _diagnosis(result, direction, failure, account.address)
             accounts.record_failure(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from mailadmin.accounts.models import Account, Draft
 from mailadmin.db import Base, now, words
 from mailadmin.mail.errors import Category
+from mailadmin.oauth.models import Attempt
 
 
 class CheckOutcome(StrEnum):
@@ -24,7 +25,9 @@ class Check(Base):
 
     `servers` and `users` say by direction what was tested, the former as commands write them. `message_to` is where a
     test message was asked to go, `awaits` whether its arrival is waited for. `user_name` is tried in place of the
-    account's. `in_turn` is one of many that were asked for together: they are done politely, few at a time per host.
+    account's. `attempt` has the OAuth tokens that are tested before the account takes them; `renewed`: a token was
+    refused and the test is done again with a new one, once. `in_turn` is one of many that were asked for together: they
+    are done politely, few at a time per host.
     `stages` is a list of {direction, name, outcome, ms, detail, facts} in the order of happening (mail.types.Stage);
     `diagnosis` is what diagnosis.py makes, or None; `folders` is what the server listed, kept until somebody chooses.
     """
@@ -46,6 +49,9 @@ class Check(Base):
     account_version: Mapped[int] = mapped_column(default=0)
     draft_id: Mapped[int | None] = mapped_column(ForeignKey("draft.id", ondelete="SET NULL"))
     draft: Mapped[Draft | None] = relationship()
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_attempt.id", ondelete="SET NULL"), index=True)
+    attempt: Mapped[Attempt | None] = relationship()
+    renewed: Mapped[bool] = mapped_column(default=False)
     address: Mapped[str] = mapped_column(String(254), default="")
     servers: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     users: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)

@@ -19,7 +19,7 @@ from mailadmin.mail.imap import Imap
 from mailadmin.mail.incoming import open_incoming
 from mailadmin.mail.scrub import mask
 from mailadmin.mail.smtp import open_smtp
-from mailadmin.mail.types import Direction, Folder, Rules, Server, Stage, StageName, StageOutcome, TLSMode
+from mailadmin.mail.types import Bearer, Direction, Folder, Rules, Server, Stage, StageName, StageOutcome, TLSMode
 from mailadmin.text import t
 
 Message = dict[str, Any]
@@ -32,10 +32,10 @@ BUDGET = 20_000_000  # bytes that a server may send in a test: a list of a hundr
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A direction that cannot be tested, because there is nothing to sign in with at `server`; `sentence` says why."""
+    """A direction that cannot be tested, because there is nothing to sign in with at `server`; `error` says why."""
 
     server: Server
-    sentence: str
+    error: MailError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class _Probe:
         self._errors: dict[Direction, MailError] = {}
         self._signed_in: set[Direction] = set()
         self._listed: list[Folder] = []
-        self._secrets = [leg.how.password for leg in task.legs.values()]
+        self._secrets = [leg.how.secret for leg in task.legs.values()]
 
     def run(self) -> None:
         imap = sent = None
@@ -146,7 +146,8 @@ class _Probe:
                     self._skip(Direction.OUTGOING, StageName.SIGN_IN, t("Skipped, because only the server is tested"))
                 elif self._was_refused(leg):
                     # A second refusal within seconds may lock the account at the provider.
-                    why = t("Skipped, because it uses the same password")
+                    same = "access token" if isinstance(leg.how, Bearer) else "password"
+                    why = t("Skipped, because it uses the same {secret}", secret=t(same))
                     self._skip(Direction.OUTGOING, StageName.SIGN_IN, why)
                     return None
                 else:

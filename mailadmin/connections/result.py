@@ -54,10 +54,10 @@ class Result:
     def __post_init__(self) -> None:
         why = t("Skipped, because there is nothing to sign in with")
         for direction, broken in self.task.broken.items():
-            self.failures[direction] = Failure(MailError(Category.CONFIG, broken.sentence), StageName.SIGN_IN)
+            self.failures[direction] = Failure(broken.error, StageName.SIGN_IN)
             for name in planned(broken.server, direction):
                 skipped = Stage(direction, name, StageOutcome.SKIPPED, 0.0, why)
-                failed = Stage(direction, name, StageOutcome.FAILED, 0.0, broken.sentence)
+                failed = Stage(direction, name, StageOutcome.FAILED, 0.0, broken.error.message)
                 self.stages[direction, name] = failed if name is StageName.SIGN_IN else skipped
 
     @property

@@ -17,19 +17,24 @@ from mailadmin.activity import service as activity
 from mailadmin.connections import limits
 from mailadmin.connections.claims import LOST_SECONDS, claim_due, give_back, note_stages
 from mailadmin.connections.diagnosis import diagnose
-from mailadmin.connections.endings import finish, forget_old_drafts, hosts_of, note_targets, summary
+from mailadmin.connections.endings import finish, forget_draft_check, forget_old_drafts, hosts_of, note_targets, summary
+from mailadmin.connections.limits import spend_lookup
 from mailadmin.connections.models import Check, CheckOutcome
+from mailadmin.connections.tokens import are_waiting as are_tokens_waiting
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction
+from mailadmin.oauth.models import Attempt
 from mailadmin.permissions import Actor
 from mailadmin.text import t
 
 __all__ = [
     "LOST_SECONDS",
+    "are_tokens_waiting",
     "claim_due",
     "diagnose",
     "finish",
+    "forget_draft_check",
     "forget_old_drafts",
     "get",
     "give_back",
@@ -40,11 +45,13 @@ __all__ = [
     "latest",
     "named_hosts",
     "note_stages",
+    "of_attempt",
     "request_check",
     "request_draft_check",
     "request_many",
     "request_message",
     "request_other_login",
+    "spend_lookup",
     "summary",
 ]
 
@@ -84,6 +91,12 @@ def named_hosts(session: Session, account_id: int) -> set[str]:
         found |= {accounts.parse_server(text).host for text in fixes}
         diagnosis = diagnosis.get("also")
     return found
+
+
+def of_attempt(session: Session, attempt_id: int) -> Check | None:
+    """The newest check of what this attempt to sign in with OAuth was granted."""
+    query = select(Check).where(Check.attempt_id == attempt_id).order_by(Check.id.desc())
+    return session.scalars(query.limit(1)).unique().first()
 
 
 def is_silent(check: Check) -> bool:
@@ -155,14 +168,23 @@ def request_other_login(session: Session, *, account: Account, user_name: str, a
 
 
 def request_draft_check(
-    session: Session, *, legs: Legs, address: str, actor: Actor, change: Change | None = None
+    session: Session,
+    *,
+    legs: Legs,
+    address: str,
+    actor: Actor,
+    change: Change | None = None,
+    attempt: Attempt | None = None,
 ) -> Check:
     """A check of servers and credentials that are not saved; the secrets wait sealed. Ring "check" after the commit.
 
-    When it passes, `change` is made, see endings.py. Raises RuleBroken when too many were asked for.
+    When it passes, `change` is made, see endings.py; the credentials may be those of an `attempt`, which the provider
+    has let in already. Raises RuleBroken when too many were asked for.
     """
-    limits.spend(session, actor=actor, hosts=[leg.server.host for leg in legs.values()])
+    if attempt is None:
+        limits.spend(session, actor=actor, hosts=[leg.server.host for leg in legs.values()])
     check = Check(draft=drafts.keep(session, legs, change), address=address, requested_by=actor.name, stages=[])
+    check.attempt = attempt
     note_targets(check, legs)
     session.add(check)
     session.flush()
@@ -184,6 +206,8 @@ def _new(session: Session, account: Account, actor: Actor, **wishes: Any) -> Che
     _note_servers(check, account)
     if not check.in_turn:
         _spend(session, account, check, actor)
+        # First the account, as jobs do that change it: in the other order PostgreSQL finds a deadlock.
+        session.execute(select(Account.id).where(Account.id == account.id).with_for_update(read=True, key_share=True))
     try:
         with session.begin_nested():
             session.add(check)

@@ -182,7 +182,9 @@ class _OneSide:
         if stage is None:
             if self.check.finished_at is None:
                 return Line(WAITING, what)
-            return Line("off", what, t("Skipped") if self.user else t("Skipped, because only the server is tested"))
+            only = "Skipped, because only the server is tested"
+            why = "Skipped, because the test ended before" if self.user else only
+            return Line("off", what, t(why))
         if name is StageName.MESSAGE and stage["outcome"] == StageOutcome.PASSED:
             return self._message(what, stage)
         return self._told(name, what, stage)
@@ -267,6 +269,8 @@ class _OneSide:
             return "ok", t("{address} accepted the connection", **learned) if several else t("Connection accepted")
         if name is StageName.SIGN_IN:
             mechanism = learned.get("mechanism")
+            if mechanism in ("OAUTHBEARER", "XOAUTH2"):
+                return "ok", t("Access token accepted ({name})", name=mechanism)
             return "ok", t("Password accepted ({name})", name=mechanism) if mechanism else t("Password accepted")
         if name is StageName.COPY:
             return "ok", _filed(learned)

@@ -1,14 +1,17 @@
-"""Reads certificates, to show what servers and people hand us; nothing here decides about trust."""
+"""Reads certificates and keys, to show what servers and people hand us; nothing here decides about trust."""
 
 from typing import TypedDict
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailadmin.mail.scrub import scrub
 
 MOST_NAMES = 20
+SMALLEST_KEY = 2048  # bits of RSA
 _UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension)
 
 
@@ -40,6 +43,33 @@ def read_pem(text: str) -> list[tuple[Certificate, str]]:
         return [(_told(one), one.public_bytes(Encoding.PEM).decode("ascii")) for one in found]
     except _UNREADABLE as error:
         raise ValueError("A certificate cannot be read.") from error
+
+
+def check_key(pem: str) -> None:
+    """Return if `pem` is a private key that can sign for us: RSA, no passphrase. Raises ValueError with a sentence."""
+    _key(pem)
+
+
+def check_pair(certificate: str, key: str) -> None:
+    """Return if the private `key` belongs to the first certificate in `certificate`, both PEM. Raises ValueError."""
+    mine = _key(key).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    theirs = x509.load_pem_x509_certificate(certificate.encode("ascii", "replace")).public_key()
+    if theirs.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != mine:
+        raise ValueError("This private key does not belong to the certificate.")
+
+
+def _key(pem: str) -> RSAPrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode("ascii", "replace"), password=None)
+    except TypeError as error:  # what the library says of one with a passphrase
+        raise ValueError(
+            "This private key is protected by a passphrase. Save it without one, and upload that."
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError("There is no private key in this. It begins with -----BEGIN PRIVATE KEY-----.") from error
+    if not isinstance(key, RSAPrivateKey) or key.key_size < SMALLEST_KEY:
+        raise ValueError(f"This private key cannot be used: an RSA key of {SMALLEST_KEY} bits or more is needed.")
+    return key
 
 
 def _told(certificate: x509.Certificate) -> Certificate:

@@ -24,6 +24,7 @@ Only `name`, `sources` and `checked` have to be there; what an entry does not sa
     files_sent      its servers file a copy of what is sent by themselves
     idle            false where IMAP IDLE is missing
     most_connections, least_minutes   how many connections to one mailbox, and how often, it likes
+    oauth           its OAuth server; see known_oauth.py
     sources         where the facts come from: URLs, or a repository and path
     checked         the day on which they were compared with those
 `known/gateways.toml` lists mail filters, which say nothing about who runs the mailboxes behind them.
@@ -38,6 +39,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from mailadmin.mail import known_oauth
+from mailadmin.mail.known_oauth import KnownOAuth
 from mailadmin.mail.types import LoginFormat, Role, Server, ServerProtocol, ServiceType, SignInMethod, TLSMode
 
 _GATEWAYS = "gateways.toml"
@@ -81,6 +84,7 @@ class KnownProvider:
     has_idle: bool = True
     most_connections: int | None = None
     least_minutes: int | None = None
+    oauth: KnownOAuth | None = None
 
     def servers_for(self, domain: str, groups: Mapping[str, str] | None = None) -> tuple[Server, ...]:
         """The servers for addresses at `domain`, best first; `groups` are those of the MX pattern that fitted.
@@ -114,6 +118,13 @@ def everyone() -> Mapping[str, KnownProvider]:
     """The whole catalogue by key, in the order of names."""
     found = [_entry(key, values) for name, data in _files() if name != _GATEWAYS for key, values in data.items()]
     return {entry.key: entry for entry in sorted(found, key=lambda entry: entry.name.casefold())}
+
+
+def oauth_of(known: KnownProvider | None) -> KnownOAuth | None:
+    """The OAuth server where `known` lets people sign in, its own or that of the entry that it is `like`."""
+    if known is None or known.oauth is None or not known.oauth.like:
+        return known.oauth if known else None
+    return oauth_of(everyone().get(known.oauth.like))
 
 
 def by_domain(domain: str) -> KnownProvider | None:
@@ -204,6 +215,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "service_type": ServiceType,
     "refused": lambda rows: tuple(map(_refusal, rows)),
     "folders": lambda table: {Role(role): tuple(names) for role, names in table.items()},
+    "oauth": known_oauth.read,
 }
 _FIELDS = {
     "short": "short_name",

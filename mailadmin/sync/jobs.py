@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from mailadmin import db, leases, sealed
+from mailadmin import boot, db, leases, sealed
 from mailadmin.accounts.models import Account, AccountServer, Credential
 from mailadmin.connections.models import Check
 from mailadmin.contacts import service as contacts
+from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import Attempt
 from mailadmin.sync import rows
 from mailadmin.sync.models import Folder, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
@@ -63,6 +66,7 @@ def purge(account_id: int) -> None:
     while deleted == PURGE and folder_ids:
         with db.transaction() as session:
             deleted = rows.delete_some(session, folder_ids, limit=PURGE)
+    oauth.revoke_of(account_id, boot.settings().rules)
     with db.transaction() as session:
         _remove(session, account_id)
 
@@ -76,12 +80,21 @@ def _remove(session: Session, account_id: int) -> None:
         .execution_options(synchronize_session=False)
     )
     contacts.forget_account(session, account_id)
+    _delete(session, account_id, Folder, SyncRun, Check)
+    # Then what whoever asks for a token holds, in their order; what they stored by now is among the secrets.
+    session.execute(select(Attempt.id).where(Attempt.account_id == account_id).with_for_update())
+    session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
     credentials = select(Credential.secret_id).where(Credential.account_id == account_id)
-    secrets: Sequence[UUID] = session.scalars(credentials).all()
-    for table in (Folder, SyncRun, Check, Credential, AccountServer):
-        session.execute(
-            delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False)
-        )
+    secrets: Sequence[UUID] = [*session.scalars(credentials), *oauth.secrets_of(session, account_id)]
+    _delete(session, account_id, Credential, AccountServer)
+    oauth.forget_account(session, account_id)
     session.execute(delete(Account).where(Account.id == account_id).execution_options(synchronize_session=False))
     for secret_id in secrets:
         sealed.forget(session, secret_id)
+
+
+def _delete(session: Session, account_id: int, *tables: Any) -> None:
+    for table in tables:
+        session.execute(
+            delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False)
+        )

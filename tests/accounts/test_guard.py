@@ -12,7 +12,7 @@ from mailadmin.accounts.models import Account
 from mailadmin.accounts.service import Login, SecretsWanted
 from mailadmin.activity import service as activity
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, Server, TLSMode, TLSVersion
+from mailadmin.mail.types import Direction, Server, ServerProtocol, SignInMethod, TLSMode, TLSVersion
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.providers.models import Provider, ProviderCertificate
 from mailadmin.sealed import Secret
@@ -21,6 +21,7 @@ from tests.accounts.factories import a_provider, an_account, imap, pop3, smtp
 IN, OUT = Direction.INCOMING, Direction.OUTGOING
 PLAIN, STARTTLS = TLSMode.NONE, TLSMode.STARTTLS
 RELAY = Login("relay", Secret("relay secret"))
+TOKEN = Login("", Secret("granted"), SignInMethod.OAUTH)
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 
@@ -208,3 +209,56 @@ def test_password_that_was_given_to_no_server_goes_to_none(session: Session) -> 
     account = an_account(session, is_set_up=False)
     change(session, account, incoming=None, outgoing=None, provider_id=None)
     assert asked(session, account, incoming=imap("evil.example.com"), outgoing=None) == {"password": guard.NEW_HOST}
+
+
+# What was granted by signing in.
+
+
+def by_oauth(session: Session, **wanted: Any) -> Account:
+    """An account that signs in with OAuth at a provider with IMAP, POP3 and SMTP."""
+    provider = a_provider(session, pop3=pop3())
+    return an_account(session, provider_id=provider.id, login=TOKEN, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place", "reason"),
+    [
+        ({"incoming": imap("evil.example.com")}, "incoming_host", guard.NEW_HOST),
+        ({"incoming": imap(), "outgoing": smtp("evil.example.com")}, "outgoing_host", guard.NEW_HOST),
+        ({"incoming": imap(port=9930)}, "incoming_host", guard.NEW_PORT),
+        ({"incoming": imap(tls_mode=PLAIN)}, "incoming_host", guard.WEAKER),
+    ],
+)
+@pytest.mark.usefixtures("plain_is_allowed")
+def test_token_goes_to_no_other_server_and_the_host_says_so(
+    session: Session, wanted: dict[str, Server], place: str, reason: str
+) -> None:
+    assert asked(session, by_oauth(session), **wanted) == {place: guard.OF_TOKENS[reason]}
+
+
+def test_token_goes_to_every_server_of_its_provider(session: Session) -> None:
+    account = by_oauth(session)
+    assert asked(session, account, protocol=ServerProtocol.POP3) == {}
+    assert asked(session, account, incoming=pop3(), outgoing=smtp()) == {}
+
+
+def test_token_goes_to_no_other_provider(session: Session) -> None:
+    account = by_oauth(session)
+    other = a_provider(
+        session, name="Elsewhere", domains=("else.example",), incoming=imap("imap.else.example"), outgoing=None
+    )
+    assert asked(session, account, provider_id=other.id) == {"provider_id": guard.OF_TOKENS[guard.NEW_HOST]}
+
+
+@pytest.mark.parametrize(("before", "after"), [("oauth", "password"), ("password", "oauth")])
+def test_token_never_becomes_a_password_nor_a_password_a_token(session: Session, before: str, after: str) -> None:
+    account = an_account(session, login=Login("", Secret("a secret"), SignInMethod(before)))
+    with pytest.raises(RuleBroken) as refused:
+        change(session, account, login=Login("", None, SignInMethod(after)))
+    assert refused.value.field == "password"
+
+
+def test_forgetting_the_sign_in_leaves_the_password_of_a_relay(session: Session) -> None:
+    account = by_oauth(session, sending=RELAY)
+    service.forget_credentials(session, account, only=SignInMethod.OAUTH)
+    assert [row.direction for row in account.credentials] == [OUT]

@@ -1,0 +1,1 @@
+"""Sign-in with OAuth: apps, consent, tokens."""
