@@ -3,11 +3,11 @@
 from flask import render_template, request
 
 from mailadmin import db, web
-from mailadmin.accounts import service as accounts
 from mailadmin.console.blueprint import providers as bp
 from mailadmin.console.provider_forms import CertificateForm
 from mailadmin.console.provider_page import certificates, refused_certificate_page
 from mailadmin.errors import RuleBroken
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service
 from mailadmin.providers.models import ProviderCertificate
@@ -22,12 +22,13 @@ def add_certificates(provider_id: int) -> Answer:
     provider = service.get(session, provider_id)
     form = CertificateForm()
     try:
+        service.hold(session, provider)
         added = service.add_certificates(
             session,
             provider,
             pem=form.given(),
             is_vouched_for=form.is_vouched_for.data,
-            has_passwords=accounts.has_passwords(session, provider),
+            has_passwords=oauth.holds_secrets(session, provider),
             actor=web.actor(),
         )
         session.commit()

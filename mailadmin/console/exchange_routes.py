@@ -3,12 +3,12 @@
 from flask import Response
 
 from mailadmin import db, web
-from mailadmin.accounts import service as accounts
 from mailadmin.console.blueprint import providers as bp
 from mailadmin.console.provider_forms import ImportForm, ImportNowForm
 from mailadmin.console.provider_words import told
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service
 from mailadmin.text import t
@@ -60,7 +60,7 @@ def take_in_now() -> Answer:
 
 
 def _planned(content: bytes) -> service.Plan:
-    return service.plan_import(db.session(), content, has_passwords=accounts.has_passwords)
+    return service.plan_import(db.session(), content, has_passwords=oauth.holds_secrets)
 
 
 def _shown(planned: service.Plan, form: ImportNowForm, status: int) -> Answer:

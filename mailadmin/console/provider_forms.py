@@ -92,7 +92,7 @@ class ProviderForm(VersionedForm):
             field.choices = [SelectChoice(mode.value, t(service.TLS_WORDS[mode])) for mode in _offered(provider)]
         if self.is_submitted():
             for protocol in self._protocols():
-                self.settle_port(protocol)
+                self._fill_port(protocol)
 
     @property
     def most_connections(self) -> int | None:
@@ -113,6 +113,7 @@ class ProviderForm(VersionedForm):
                     direction, host=host, port=port, tls_mode=mode, protocol=protocol, prefix=protocol
                 ):
                     self.refuse(broken)
+                self._check_port(protocol, mode)
         if not any(protocol is not ServerProtocol.SMTP for protocol in self._protocols()):
             self.refuse(RuleBroken(t("Enter an IMAP server or a POP3 server."), field="imap_host"))
         if not any(box.data for _, box in self.methods()):
@@ -140,11 +141,21 @@ class ProviderForm(VersionedForm):
         )
 
     def settle_port(self, protocol: ServerProtocol) -> None:
-        """Fill in the port that belongs to the TLS mode; what a provider has already is meant as it is."""
+        """Put the port that belongs to the TLS mode into the field, in front of whoever has just chosen the mode."""
         _, port, tls_mode = self._typed(protocol)
-        had = next((row for row in self.provider.servers if row.protocol is protocol), None) if self.provider else None
-        if tls_mode in set(TLSMode) and not (had and (port.strip(), tls_mode) == (str(had.port), had.tls_mode)):
+        if tls_mode in set(TLSMode):
             self[f"{protocol}_port"].data = service.settled_port(protocol, TLSMode(tls_mode), port)
+
+    def _fill_port(self, protocol: ServerProtocol) -> None:
+        _, port, tls_mode = self._typed(protocol)
+        if tls_mode in set(TLSMode):
+            self[f"{protocol}_port"].data = service.given_port(protocol, TLSMode(tls_mode), port)
+
+    def _check_port(self, protocol: ServerProtocol, tls_mode: TLSMode) -> None:
+        field = self[f"{protocol}_port"]
+        had = self.provider.server(service.direction_of(protocol), protocol) if self.provider else None
+        if why := service.mixed_up(protocol, tls_mode, field.data or "", had=had):
+            self.refuse(RuleBroken(why, field=field.name))
 
     def refuse(self, broken: RuleBroken) -> None:
         """Show the rule that was broken at its field; the boxes for signing in are one field to the service."""

@@ -9,6 +9,8 @@ from mailadmin.console.forms import DeleteForm
 from mailadmin.console.provider_forms import SearchForm
 from mailadmin.console.provider_words import METHOD_WORDS
 from mailadmin.errors import RuleBroken
+from mailadmin.moves import service as moves
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service
 from mailadmin.text import t
@@ -30,6 +32,8 @@ def providers() -> Answer:
         words=words,
         search=SearchForm(formdata=None, data={"q": words}) if number > SEARCHED_FROM or words else None,
         method_words=METHOD_WORDS,
+        need_apps=oauth.need_apps(session),
+        legacy=moves.count(session),
     )
 
 
@@ -42,7 +46,9 @@ def delete_provider(provider_id: int) -> Answer:
     form = DeleteForm()
     if not users and form.validate_on_submit():
         try:
+            secrets = oauth.app_secrets(session, provider)
             service.delete(session, provider, actor=web.actor())
+            oauth.forget_app_secrets(session, secrets)
             session.commit()
             return web.done("console.providers", said=t("{name} was deleted", name=provider.name))
         except RuleBroken:  # An account chose this provider a moment ago.

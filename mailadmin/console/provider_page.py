@@ -5,14 +5,15 @@ from typing import Any
 from flask import request
 
 from mailadmin import db, web
-from mailadmin.accounts import service as accounts
-from mailadmin.console import queries
+from mailadmin.console import oauth_page, queries
 from mailadmin.console.provider_forms import CertificateForm, ProviderForm, StartForm
 from mailadmin.console.provider_words import changed_groups, method_hints
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import known_providers
 from mailadmin.mail.advice import advice
 from mailadmin.mail.known_providers import KnownProvider
+from mailadmin.moves import service as moves
+from mailadmin.oauth import service as oauth
 from mailadmin.providers import service
 from mailadmin.providers.models import Provider
 from mailadmin.text import t
@@ -29,6 +30,7 @@ def edit_page(form: ProviderForm, provider: Provider, *, status: int = 0) -> Ans
     """The page of `provider`."""
     certificate_form = CertificateForm(formdata=None, data={"version": provider.version})
     context = _about(form, provider, service.known(provider)) | certificates(provider, certificate_form)
+    context |= oauth_page.section(provider)
     return web.page("providers/edit.html", "providers/_form.html", status or _status(), **context)
 
 
@@ -36,13 +38,14 @@ def refused_certificate_page(form: CertificateForm, provider: Provider) -> Answe
     """The page of `provider` as it is stored, with certificates that were refused."""
     stored = ProviderForm(provider, formdata=None)
     context = _about(stored, provider, service.known(provider)) | certificates(provider, form)
+    context |= oauth_page.section(provider)
     return web.page("providers/edit.html", "providers/_certificates.html", 422, **context)
 
 
 def certificates(provider: Provider, form: CertificateForm) -> dict[str, Any]:
     """What the list of trusted certificates shows."""
     trusted = [(row, service.validity(row), service.days_left(row)) for row in provider.certificates]
-    has_passwords = accounts.has_passwords(db.session(), provider)
+    has_passwords = oauth.holds_secrets(db.session(), provider)
     return {"trusted": trusted, "certificate_form": form, "has_passwords": has_passwords}
 
 
@@ -59,6 +62,7 @@ def _about(form: ProviderForm, provider: Provider | None, known: KnownProvider |
         "changed": changed_groups(changed),
         "can_reset": provider is not None and bool(changed) and bool(service.differences(session, provider)),
         "used": queries.accounts_at(session, provider) if provider else 0,
+        "legacy": moves.by_method(session, provider) if provider else {},
     }
 
 

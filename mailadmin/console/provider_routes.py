@@ -3,7 +3,6 @@
 from flask import request
 
 from mailadmin import db, web
-from mailadmin.accounts import service as accounts
 from mailadmin.console import certificate_routes, exchange_routes
 from mailadmin.console.blueprint import providers as bp
 from mailadmin.console.provider_forms import ProviderForm, ResetForm, begun_from, copied_from
@@ -12,6 +11,7 @@ from mailadmin.console.provider_words import told
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import known_providers
 from mailadmin.mail.types import ServerProtocol
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service
 from mailadmin.providers.models import Provider
@@ -85,12 +85,13 @@ def reset(provider_id: int) -> Answer:
     form = ResetForm(data={"version": provider.version})
     if form.validate_on_submit():
         try:
+            service.hold(session, provider)
             service.reset(
                 session,
                 provider,
                 version=form.version.data,
                 is_same_company=form.is_same_company.data,
-                has_passwords=accounts.has_passwords(session, provider),
+                has_passwords=oauth.holds_secrets(session, provider),
                 actor=web.actor(),
             )
             session.commit()
@@ -116,12 +117,14 @@ def _saved(form: ProviderForm, provider: Provider | None) -> Answer | None:
     if not is_right or form.domains.errors:
         return None
     try:
+        if provider is not None:
+            service.hold(session, provider)
         saved = service.save(
             session,
             provider=provider,
             wish=form.wish(),
             version=form.version.data,
-            has_passwords=provider is not None and accounts.has_passwords(session, provider),
+            has_passwords=provider is not None and oauth.holds_secrets(session, provider),
             actor=web.actor(),
         )
         session.commit()

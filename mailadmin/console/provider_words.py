@@ -106,7 +106,7 @@ def _server(server: Server | None) -> str:
 
 def method_hints(known: KnownProvider | None) -> dict[SignInMethod, str]:
     """What to know of each way to sign in, before somebody ticks it."""
-    hints = {SignInMethod.OAUTH: t("The owner agrees at the provider. This version cannot sign in that way yet.")}
+    hints = {SignInMethod.OAUTH: t("The owner agrees at the provider, and no password is stored here. Recommended.")}
     if known is None:
         return hints
     for method in (SignInMethod.APP_PASSWORD, SignInMethod.PASSWORD):
