@@ -103,7 +103,13 @@ def mend(account_id: int) -> Answer:
 @bp.post("/accounts/<int:account_id>/connection/unpin")
 @web.allow(Permission.MANAGE_ACCOUNTS)
 def unpin(account_id: int) -> Answer:
-    """Let the usual rules decide about a certificate again, and test."""
+    """Let the usual rules decide about a certificate again, and test.
+
+    No password is asked for, unlike where an account goes to other servers (accounts/guard.py): host and port stay, and
+    what the usual rules accept is what every account without a pin accepts. A self-signed certificate is none of it, so
+    nothing is sent until a person has decided anew. Who may remove a pin may set one too, which is the greater power:
+    the audit trail names both.
+    """
     account = accounts.get(db.session(), account_id)
     direction = request.form.get("direction", "")
     if direction in set(Direction):
@@ -142,12 +148,14 @@ def test_servers() -> Answer:
     session = db.session()
     provider_id = request.args.get("provider", type=web.row_id)
     provider = providers.get(session, provider_id) if provider_id else None
+    form = ServersForm()
     try:
-        legs = ServersForm().legs(provider.trust.authorities if provider else "")
+        legs = form.legs(provider)
         found = service.request_draft_check(session, legs=legs, address="", actor=web.actor())
     except RuleBroken as broken:
         session.rollback()
-        return web.page("connections/draft_refused.html", "connections/_draft_refused.html", 422, why=broken.message)
+        why = form.why or [broken.message]
+        return web.page("connections/draft_refused.html", "connections/_draft_refused.html", 422, why=why)
     return _rung_draft(found)
 
 
@@ -181,6 +189,7 @@ def _draft_context(found: Check) -> dict[str, Any]:
         "test": timeline(found),
         "is_silent": silent,
         "queue_is_away": silent and queue.waiting() is None,
+        "account": accounts.find(db.session(), found.address) if found.address else None,
         "saves": "saves" in request.args,  # Only the words of the page are different.
     }
 

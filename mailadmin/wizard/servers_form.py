@@ -1,5 +1,6 @@
 """What the third step of a new account asks: the servers, the user name, and what is sent."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from wtforms import (
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Credential, SentCopies
 from mailadmin.accounts.service import AccountWish, Login
+from mailadmin.errors import RuleBroken
 from mailadmin.form import VersionedForm, printable
 from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod, TLSMode
 from mailadmin.providers import service as providers
@@ -34,7 +36,13 @@ USUAL = {ServerProtocol.IMAP: "993", ServerProtocol.POP3: "995", ServerProtocol.
 
 
 class StepServersForm(VersionedForm):
-    """Step 3: the servers, the user name, and what is sent."""
+    """Step 3: the servers, the user name, and what is sent; the fields stand as on the page, and so do its mistakes.
+
+    An account that signs in with OAuth has no password to type. What it was granted goes to no new server: whoever
+    `signs_in_again` lets it be forgotten.
+    """
+
+    chooses_method = False  # whether a password can take the place of OAuth here
 
     protocol = RadioField(t("Protocol"))
     imap_host = StringField(t("IMAP server"))
@@ -43,21 +51,23 @@ class StepServersForm(VersionedForm):
     pop3_host = StringField(t("POP3 server"))
     pop3_port = StringField(t("POP3 port"))
     pop3_tls_mode = SelectField(t("POP3 security"))
+    login_format = SelectField(t("Login format"))
+    password = PasswordField(t("Password"))
+    username = StringField(t("User name"), [LONG])
     smtp_host = StringField(t("SMTP server"))
     smtp_port = StringField(t("SMTP port"))
     smtp_tls_mode = SelectField(t("SMTP security"))
-    login_format = SelectField(t("Login format"))
-    username = StringField(t("User name"), [LONG])
-    password = PasswordField(t("Password"))
     same_credentials = BooleanField(t("Use the same user name and password as for receiving"))
     sending_username = StringField(t("SMTP user name"), [LONG])
     sending_password = PasswordField(t("SMTP password"))
+    signs_in_again = BooleanField(t("Forget the sign-in, and sign in again"))
     sent_copies = SelectField(t("Put a copy of sent messages into the Sent folder"))
-    reply_to = EmailField(t("Reply-to address"), [LONG])
     sender_address = EmailField(t("Sender address"), [LONG])
+    reply_to = EmailField(t("Reply-to address"), [LONG])
 
-    def __init__(self, account: Account, **more: Any) -> None:
-        super().__init__(data={**_values(account), **more})
+    def __init__(self, account: Account, found: Sequence[Server] = (), **more: Any) -> None:
+        """`found`: servers to propose where neither the account nor its provider has one for a protocol."""
+        super().__init__(data={**_values(account, found), **more})
         self._account = account
         self.protocol.choices = [SelectChoice(p.value, p.upper()) for p in self.protocols(account)]
         if len(self.protocol.choices) == 1:
@@ -71,7 +81,14 @@ class StepServersForm(VersionedForm):
             for f, words in login_words(account.address).items()
         ]
         self.sent_copies.choices = [SelectChoice(each.value, t(word)) for each, word in SENT_WORDS.items()]
-        self.has_password = account.credential(Direction.INCOMING) is not None
+        self.is_oauth = account.method is SignInMethod.OAUTH
+        self.has_password = account.method is not None and not self.is_oauth
+        if self.is_oauth:
+            self.same_credentials.label.text = t("Sign in to send as for receiving")
+        else:
+            del self.signs_in_again
+        if self.is_oauth and not self.chooses_method:
+            del self.password
         self.has_sending_password = _own_sending(account) is not None
 
     def protocols(self, account: Account) -> list[ServerProtocol]:
@@ -86,14 +103,30 @@ class StepServersForm(VersionedForm):
         protocol = self._account.protocol if direction is Direction.INCOMING else ServerProtocol.SMTP
         self[f"{protocol}_host"].data = printable(host)
         own = direction is Direction.OUTGOING and self.has_sending_password
+        if self.is_oauth and not own:
+            self[f"{protocol}_host"].errors = [t("Sign in again: this is another server.")]
+            return
         field = self.sending_password if own else self.password
         field.errors = [t("Type the password again: it goes to another server.")]
+
+    def refuse(self, broken: RuleBroken) -> None:
+        """Show a broken rule at its field; servers have theirs by their protocol."""
+        direction, _, part = (broken.field or "").partition("_")
+        if direction in set(Direction) and part:
+            protocol = ServerProtocol.SMTP if direction == Direction.OUTGOING else self.protocol.data
+            broken = RuleBroken(broken.message, field=f"{protocol}_{part}")
+        super().refuse(broken)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the OAuth sign-in is to be forgotten, because somebody will sign in again."""
+        return bool(self.signs_in_again and self.signs_in_again.data)
 
     def validate(self, extra_validators: object = None) -> bool:
         for protocol in ServerProtocol:
             mode, port = self[f"{protocol}_tls_mode"].data, self[f"{protocol}_port"]
             if mode in set(TLSMode):
-                port.data = providers.settled_port(protocol, TLSMode(mode), port.data or "")
+                port.data = providers.given_port(protocol, TLSMode(mode), port.data or "")
         super().validate(extra_validators)
         receiving = ServerProtocol(self.protocol.data) if self.protocol.data in choices.BY_HAND else ServerProtocol.IMAP
         self._check_server(Direction.INCOMING, receiving)
@@ -110,6 +143,12 @@ class StepServersForm(VersionedForm):
         )
         for broken in found:
             self.refuse(broken)
+        self._check_port(direction, protocol, TLSMode(mode))
+
+    def _check_port(self, direction: Direction, protocol: ServerProtocol, mode: TLSMode) -> None:
+        field, had = self[f"{protocol}_port"], accounts.server_of(self._account, direction)
+        if why := providers.mixed_up(protocol, mode, field.data or "", had=had):
+            self.refuse(RuleBroken(why, field=field.name))
 
     def validate_username(self, field: StringField) -> None:
         if self.login_format.data == LoginFormat.BY_HAND and not (field.data or "").strip():
@@ -140,12 +179,13 @@ class StepServersForm(VersionedForm):
         at_provider = self._account.provider if servers["provider_id"] else None
         usual = at_provider.login_format if at_provider else None
         method = self._account.method or SignInMethod.PASSWORD
+        typed = self.password.data if self.password else None
         sending = _login(self.sending_username.data, self.sending_password.data, SignInMethod.PASSWORD)
         return replace(
             accounts.wish_of(self._account),
             **servers,
             login_format=None if format_ is usual else format_,
-            login=_login(self.username.data if format_ is LoginFormat.BY_HAND else "", self.password.data, method),
+            login=_login(self.username.data if format_ is LoginFormat.BY_HAND else "", typed, method),
             sending=None if self.same_credentials.data else sending,
             sent_copies=SentCopies(self.sent_copies.data),
             reply_to=self.reply_to.data or "",
@@ -187,7 +227,7 @@ def login_words(address: str) -> dict[LoginFormat, str]:
     return {**shown, LoginFormat.BY_HAND: t("Typed by hand")}
 
 
-def _values(account: Account) -> dict[str, Any]:
+def _values(account: Account, found: Sequence[Server]) -> dict[str, Any]:
     credential, sending = account.credential(Direction.INCOMING), _own_sending(account)
     usual = account.provider.login_format if account.provider else LoginFormat.ADDRESS
     username = credential.username if credential else ""
@@ -203,7 +243,8 @@ def _values(account: Account) -> dict[str, Any]:
         "sender_address": account.sender_address,
     }
     for protocol in ServerProtocol:
-        server = _prefilled(account, protocol)
+        proposed = next((server for server in found if server.protocol is protocol), None)
+        server = _prefilled(account, protocol) or proposed
         values |= {
             f"{protocol}_host": server.host if server else "",
             f"{protocol}_port": str(server.port) if server else USUAL[protocol],

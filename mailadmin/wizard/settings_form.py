@@ -1,12 +1,13 @@
 """Everything that an account is, in one form: what the set-up asks about its servers, and the rest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from wtforms import (
     BooleanField,
     EmailField,
+    Field,
     PasswordField,
     RadioField,
     SelectChoice,
@@ -20,9 +21,8 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Kind, NewContacts, SentCopies, Window
 from mailadmin.accounts.service import AccountWish, Login, SecretsWanted
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod, TLSMode
+from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, SignInMethod
 from mailadmin.people.models import Person, Team
-from mailadmin.providers import service as providers
 from mailadmin.providers.models import Provider
 from mailadmin.sealed import Secret
 from mailadmin.text import t
@@ -32,10 +32,19 @@ from mailadmin.wizard.servers_form import StepServersForm
 from mailadmin.wizard.step_forms import as_validator
 
 _RECEIVING = tuple(choices.BY_HAND.values())
+_ON_THE_PAGE = (
+    *("address", "name", "slug", "sender_name", "sender_address", "reply_to", "kind", "team", "owner_id", "is_primary"),
+    *("method", "password", "login_format", "username", "provider_id", "protocol", "own_servers"),
+    *(f"{protocol}_{part}" for protocol in ServerProtocol for part in ("host", "port", "tls_mode")),
+    *("signs_in_again", "same_credentials", "sending_username", "sending_password", "sent_copies"),
+    *("window", "sync_minutes", "new_contacts", "notes", "at_once"),
+)
 
 
 class SettingsForm(KindForm, StepServersForm):
     """An account as it is. What a person typed as a password is never shown again."""
+
+    chooses_method = True
 
     address = EmailField(t("E-mail address"))
     slug = StringField(t("Account ID"))
@@ -61,11 +70,16 @@ class SettingsForm(KindForm, StepServersForm):
             SelectChoice("0", t("None: only its own servers") if account.servers else t("By the address’s domain")),
             *(SelectChoice(str(provider.id), provider.name) for provider in self._providers),
         ]
-        self.method.choices = _worded(METHOD_WORDS)
+        words = {SignInMethod.OAUTH: "OAuth", **METHOD_WORDS} if self.is_oauth else METHOD_WORDS
+        self.method.choices = _worded(words)
         self.new_contacts.choices = _worded(CONTACT_WORDS)
         self.window.choices = _worded(WINDOW_WORDS)
         if not account.is_set_up:  # The set-up asks for it.
             del self.window, self.at_once
+
+    def __iter__(self) -> Iterator[Field]:
+        """The fields as they stand on the page: so its mistakes are told."""
+        return iter(sorted(super().__iter__(), key=lambda field: (*_ON_THE_PAGE, field.name).index(field.name)))
 
     def protocols(self, account: Account) -> list[ServerProtocol]:
         """Both: another provider may be chosen, or own servers."""
@@ -75,14 +89,6 @@ class SettingsForm(KindForm, StepServersForm):
         """As in the set-up; it is this account's own server then."""
         self.own_servers.data = True
         super().rename_server(direction, host)
-
-    def validate(self, extra_validators: object = None) -> bool:
-        if self.own_servers.data:
-            for protocol in ServerProtocol:
-                host, port, mode = (self[f"{protocol}_{part}"] for part in ("host", "port", "tls_mode"))
-                if mode.data in set(TLSMode) and (host.data or "").strip():
-                    port.data = providers.settled_port(protocol, TLSMode(mode.data), port.data or "")
-        return super().validate(extra_validators)
 
     def _check_server(self, direction: Direction, protocol: ServerProtocol) -> None:
         if self.own_servers.data:
@@ -97,31 +103,36 @@ class SettingsForm(KindForm, StepServersForm):
     def validate_notes(self, field: TextAreaField) -> None:
         as_validator(lambda: accounts.check_notes(field.data or ""))
 
+    def validate_new_contacts(self, field: RadioField) -> None:
+        pointless = (ServerProtocol.POP3, NewContacts.WRITTEN_TO)
+        if (self._account.protocol, self._account.new_contacts) == pointless:
+            return  # It was so before: whoever changes something else is not held up.
+        if (self.protocol.data, field.data) == pointless:
+            raise ValidationError(t("POP3 has no Sent folder, so we cannot see whom you wrote to. Choose another."))
+
     def validate_sync_minutes(self, field: StringField) -> None:
         text = (field.data or "").strip()
         if text and not (text.isascii() and text.isdigit() and len(text) < 6):
             raise ValidationError(t("Write a number of minutes, or leave it empty."))
 
     def validate_password(self, field: PasswordField) -> None:
+        if self.method.data == SignInMethod.OAUTH or (self._account.method is None and not field.data):
+            return  # Somebody signs in again, or has to be asked for it: what else was typed can be saved.
         if field.data or self._account.is_set_up:  # Until then the set-up asks for it.
             super().validate_password(field)
 
     def refuse(self, broken: RuleBroken) -> None:
-        """Show a broken rule at its field: all passwords that are wanted at once, and servers by their protocol."""
+        """Show a broken rule at its field: all passwords that are wanted at once."""
         if isinstance(broken, SecretsWanted):
             for each in broken.all:
                 super().refuse(each)
             return
-        direction, _, part = (broken.field or "").partition("_")
-        if direction in set(Direction) and part:
-            protocol = ServerProtocol.SMTP if direction == Direction.OUTGOING else self.protocol.data
-            broken = RuleBroken(broken.message, field=f"{protocol}_{part}")
         super().refuse(broken)
 
     def ask_again(self) -> None:
         """A password that was typed does not come back with the form: say so where it has to be typed again."""
         for field in (self.password, self.sending_password):
-            if field.data and not field.errors:
+            if field and field.data and not field.errors:
                 field.errors = [t("Type it again: a password is never written into a page.")]
 
     def wish(self) -> AccountWish:
@@ -154,7 +165,7 @@ class SettingsForm(KindForm, StepServersForm):
             outgoing=outgoing,
             login=Login(
                 (self.username.data or "") if by_hand else "",
-                _secret(self.password),
+                _secret(self.password) if self.method.data != SignInMethod.OAUTH else None,
                 SignInMethod(self.method.data),
             ),
             sending=sending,

@@ -1,5 +1,7 @@
 """The settings of an account. New servers, user names and passwords are tested before they replace the old ones."""
 
+from dataclasses import replace
+
 from flask import make_response, request
 
 from mailadmin import boot, db, queue, web
@@ -7,7 +9,10 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
 from mailadmin.errors import RuleBroken
-from mailadmin.mail.types import Direction
+from mailadmin.mail.errors import Category
+from mailadmin.mail.types import Direction, SignInMethod
+from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import GrantKind
 from mailadmin.people import service as people
 from mailadmin.permissions import Permission
 from mailadmin.providers import service as providers
@@ -53,6 +58,12 @@ def _saved(account: Account, form: SettingsForm) -> Answer:
     """Save what was typed: at once, or when it has passed a test, if it is about the connection. Raises RuleBroken."""
     session, account_id = db.session(), account.id
     wish, version = form.wish(), form.version.data
+    if form.forgets and wish.login.method is SignInMethod.OAUTH:
+        return _saved_without_sign_in(account, form)
+    if account.method is None and wish.login.password is None:  # Nothing to sign in with, so nothing to test either.
+        accounts.change(session, account, wish=replace(wish, is_begun=True), version=version, actor=web.actor())
+        session.commit()
+        return web.done("wizard.settings", said=t("Saved"), account_id=account_id)
     is_connecting = bool(accounts.changes_if(session, account, wish=wish, version=version) & accounts.CONNECTING)
     if is_connecting and account.is_set_up and not form.at_once.data:
         return _tested(account, form, saves=True)
@@ -70,6 +81,26 @@ def _saved(account: Account, form: SettingsForm) -> Answer:
         return web.done("connections.show", said=said, account_id=account_id)
     said = t("The queue cannot be reached. The test starts by itself when it is back.")
     return web.done("connections.show", said=said, tone="warn", account_id=account_id)
+
+
+def _saved_without_sign_in(account: Account, form: SettingsForm) -> Answer:
+    """Save what was typed and forget what was granted for the servers before: somebody signs in again then."""
+    session, account_id = db.session(), account.id
+    accounts.forget_credentials(session, account, only=SignInMethod.OAUTH)
+    wish = replace(form.wish(), is_begun=True)  # It has no sign-in until then.
+    accounts.change(session, account, wish=wish, version=form.version.data, actor=web.actor())
+    if account.is_set_up:
+        accounts.record_failure(
+            session,
+            account,
+            direction=Direction.INCOMING,
+            category=Category.OAUTH,
+            reason=t("Its servers have changed, so somebody has to sign in again"),
+            permanent=True,
+            sure=True,
+        )
+    session.commit()
+    return web.done("console.account", said=t("Saved. Now sign in again: choose Reconnect."), account_id=account_id)
 
 
 def _tested(account: Account, form: SettingsForm, *, saves: bool) -> Answer:
@@ -112,6 +143,9 @@ def _settings_page(account: Account, form: SettingsForm, *, retarget: str = "") 
         primary=accounts.primary(db.session()),
         usual_minutes=boot.settings().sync_minutes,
         reconnects=request.method == "GET" and "reconnect" in request.args,
+        grant=oauth.grant_of(db.session(), account.id),
+        kept_password=oauth.kept_password(db.session(), account.id),
+        can_connect=oauth.can(oauth.app_of(db.session(), account.provider), GrantKind.PERSON),
     )
     answer = make_response(page)
     if retarget and web.is_htmx():  # The form with what is wrong takes its own place, not that of the test.

@@ -30,7 +30,7 @@ from mailadmin.sealed import Secret
 from mailadmin.text import t
 from mailadmin.wizard.choices import Outlook
 from mailadmin.wizard.forms import SHORT, KindForm
-from mailadmin.wizard.ways import Way
+from mailadmin.wizard.ways import Ways
 
 CHOOSE = "choose"  # somebody from the list
 LONG = Length(max=254, message=t("At most 254 characters can stand here."))
@@ -113,32 +113,47 @@ class AddressForm(KindForm):
 class MethodForm(VersionedForm):
     """Step 2. A password that is stored stays when none is typed; it is never shown.
 
-    Without a server there is no field for one: it is typed on the page where the server is, for that server alone.
+    Without a server there is no field for one: it is typed on the page where the server is, for that server alone. With
+    OAuth it asks who signs in, unless the OAuth app is missing yet.
     """
 
     method = RadioField(t("Sign-in method"))
+    by = RadioField(t("Who signs in?"), validate_choice=False)
+    send_to = EmailField(t("Send the link to"), [LONG])
     password = PasswordField(t("Password"))
 
-    def __init__(self, account: Account, ways: Sequence[Way]) -> None:
-        self.open_ways = [way for way in ways if way.is_open]
-        usual = account.method if account.method in [way.method for way in self.open_ways] else None
-        first = self.open_ways[0].method if self.open_ways else None
-        super().__init__(data={"version": account.version, "method": usual or first})
-        self.has_password = account.credential(Direction.INCOMING) is not None
-        if account.server(Direction.INCOMING) is None:
+    def __init__(self, account: Account, known: Ways) -> None:
+        self.known, self.open_methods = known, {way.method for way in known.open}
+        usual = account.method if account.method in self.open_methods else known.first and known.first.method
+        by = known.who[0].key if known.who else None
+        super().__init__(data={"version": account.version, "method": usual, "by": by})
+        self.has_password = account.method not in (None, SignInMethod.OAUTH)
+        if account.server(Direction.INCOMING) is None or not known.takes_passwords:
             del self.password
-        self.method.choices = [SelectChoice(way.method.value, way.label) for way in ways]
+        self.method.choices = [SelectChoice(way.method.value, way.label) for way in known.all]
+        self.by.choices = [SelectChoice(who.key, who.label) for who in known.who]
         if self.password:
-            kinds = {way.method for way in self.open_ways}
+            kinds = self.open_methods - {SignInMethod.OAUTH}
             word = t("App password or password") if len(kinds) > 1 else t("Password")
             word = t("App password") if kinds == {SignInMethod.APP_PASSWORD} else word
             self.password.label.text = t("{word} of {address}", word=word, address=account.address)
 
+    @property
+    def is_oauth(self) -> bool:
+        """Whether OAuth was chosen."""
+        return bool(self.method.data == SignInMethod.OAUTH)
+
     def validate_method(self, field: RadioField) -> None:
-        if field.data not in {way.method.value for way in self.open_ways}:
+        if field.data not in self.open_methods:
             raise ValidationError(t("Choose a way to sign in that is possible here."))
 
+    def validate_by(self, field: RadioField) -> None:
+        if self.is_oauth and self.known.who and field.data not in {who.key for who in self.known.who}:
+            raise ValidationError(t("Choose who signs in."))
+
     def validate_password(self, field: PasswordField) -> None:
+        if self.is_oauth:
+            return
         if not field.data and not self.has_password:
             raise ValidationError(t("The password is missing."))
         as_validator(lambda: accounts.check_password(Secret(field.data or "")))

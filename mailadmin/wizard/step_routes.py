@@ -1,22 +1,28 @@
 """The second and the third step of a new account, its end, and the way back to where somebody left it."""
 
+from dataclasses import replace
+
 from flask import request
 
-from mailadmin import db, queue, web
+from mailadmin import boot, db, queue, web
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
 from mailadmin.errors import RuleBroken
+from mailadmin.invites import service as invites
 from mailadmin.mail.types import Direction, SignInMethod
+from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import GrantKind
+from mailadmin.oauth.routes import connecting
 from mailadmin.permissions import Permission
 from mailadmin.sync import service as sync
 from mailadmin.text import t
 from mailadmin.web import Answer
-from mailadmin.wizard import steps
+from mailadmin.wizard import choices, steps
 from mailadmin.wizard.routes import bp
 from mailadmin.wizard.servers_form import StepServersForm
 from mailadmin.wizard.step_forms import MethodForm
-from mailadmin.wizard.ways import Ways, ways
+from mailadmin.wizard.ways import DELEGATE, OWNER, Ways, ways
 
 
 @bp.route("/accounts/<int:account_id>/method", methods=["GET", "POST"])
@@ -28,10 +34,12 @@ def method(account_id: int) -> Answer:
     if account.is_set_up:
         return web.done("wizard.settings", account_id=account_id)
     insists = request.args.get("insists") == "1" or account.method is SignInMethod.PASSWORD
-    known = ways(account, insists=insists)
-    form = MethodForm(account, known.all)
+    known = ways(account, app=oauth.app_of(session, account.provider), insists=insists)
+    form = MethodForm(account, known)
     if form.validate_on_submit():
         try:
+            if form.is_oauth:
+                return _by_oauth(account, form)
             accounts.change(session, account, wish=form.wish(account), version=form.version.data, actor=web.actor())
             if not _was_tested(account):
                 session.commit()
@@ -41,6 +49,28 @@ def method(account_id: int) -> Answer:
         except RuleBroken as broken:
             _refused(form, account_id, broken)
     return _method_page(accounts.get(session, account_id), form, known)
+
+
+def _by_oauth(account: Account, form: MethodForm) -> Answer:
+    """Let the one who was chosen sign in; where the OAuth app is missing, that first. Raises RuleBroken."""
+    assert account.provider is not None
+    if not form.known.who:
+        return web.done("console.oauth_app", provider_id=account.provider.id)
+    by = form.by.data
+    if by == OWNER:
+        return _asking_owner(account, form.send_to.data or "")
+    kind = GrantKind(by) if by in set(GrantKind) else GrantKind.PERSON
+    return connecting(account, kind=kind, came_from="wizard", is_delegate=by == DELEGATE)
+
+
+def _asking_owner(account: Account, send_to: str) -> Answer:
+    """Make the one-time link, and go where it is shown. Raises RuleBroken."""
+    public_url = boot.settings().public_url or request.url_root.rstrip("/")
+    invites.ask(db.session(), account, send_to=send_to, actor=web.actor(), public_url=public_url)
+    db.session.commit()
+    if send_to.strip():
+        queue.ring("notice")
+    return web.done("invites.ask", account_id=account.id)
 
 
 def _method_page(account: Account, form: MethodForm, known: Ways) -> Answer:
@@ -65,9 +95,15 @@ def servers(account_id: int) -> Answer:
         return web.done("wizard.settings", account_id=account_id)
     if missing := steps.missing_before_servers(account):
         return web.done(steps.METHOD, said=missing, tone="run", account_id=account_id)
-    form = StepServersForm(account)
+    form = StepServersForm(account, choices.found_beside(session, account))
     if form.validate_on_submit():
         try:
+            if form.forgets:
+                accounts.forget_credentials(session, account, only=SignInMethod.OAUTH)
+                wish = replace(form.wish(), is_begun=True)
+                accounts.change(session, account, wish=wish, version=form.version.data, actor=web.actor())
+                session.commit()
+                return web.done(steps.METHOD, said=t("Saved. Now sign in again."), account_id=account_id)
             accounts.change(session, account, wish=form.wish(), version=form.version.data, actor=web.actor())
             connections.request_check(session, account=account, actor=web.actor())
             return _rung(account_id)

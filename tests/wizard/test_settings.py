@@ -107,6 +107,19 @@ def test_every_mistake_is_told_at_its_field_and_what_was_typed_stays(ada_at: Bro
     assert "typed 9" not in page.text
 
 
+def test_mistakes_are_listed_in_the_order_of_the_page(ada_at: Browser, account: Account) -> None:
+    long = "x" * 300
+    texts = ("slug", "name", "sender_name", "team", "username", "sending_username", "pop3_host", "smtp_host")
+    wrong: dict[str, str] = dict.fromkeys(texts, long)
+    wrong |= {"reply_to": "x@", "sender_address": "@", "login_format": "by hand", "protocol": "pop3", "kind": "team"}
+    wrong |= {"same_credentials": "", "notes": long * 100, "sync_minutes": "soon", "method": "magic"}
+    page = ada_at.post(path(account), typed(account, **wrong), htmx=True)
+    told = [link.get("href", "")[1:] for link in page.all("a") if link.get("href", "").startswith("#")]
+    there = [each.get("id") for each in page.root.iter() if each.get("id") in told]
+    assert len(told) > 12
+    assert told == there
+
+
 @pytest.mark.parametrize("minutes", ["0", "1441", "²", "9" * 40])
 def test_interval_that_cannot_be_is_told(ada_at: Browser, account: Account, minutes: str) -> None:
     assert ada_at.post(path(account), typed(account, sync_minutes=minutes)).error("sync_minutes")
@@ -180,8 +193,14 @@ def test_all_passwords_that_would_go_elsewhere_are_asked_for_together(
     assert ada_at.post(path(account), typed(account, **both)).status == 303
 
 
-def test_port_follows_the_security(ada_at: Browser, account: Account, session: Session) -> None:
+def test_empty_port_is_the_usual_one_and_a_port_of_another_security_is_told(
+    ada_at: Browser, account: Account, session: Session
+) -> None:
     wanted = {"imap_tls_mode": "starttls", "imap_port": "", "smtp_tls_mode": "starttls", "smtp_port": "465"}
+    page = ada_at.post(path(account), typed(account, **wanted))
+    assert (page.value("imap_port"), page.value("smtp_port")) == ("143", "465")
+    assert page.error("smtp_port") == "465 is for SSL/TLS, and STARTTLS uses 587. Change the port or the security."
+    wanted["smtp_port"] = "587"
     page = ada_at.post(path(account), typed(account, **wanted))
     assert (page.value("imap_port"), page.value("smtp_port")) == ("143", "587")
     assert page.error("password").startswith("The port changed")
@@ -214,6 +233,21 @@ def test_account_goes_over_to_pop3_and_to_a_user_name_of_its_own(
     assert service.user_name(changed, Direction.OUTGOING) == "u1234"
     page = ada_at.get(path(account))
     assert (page.value("pop3_host"), page.value("login_format")) == ("pop.example.net", "by hand")
+
+
+def test_only_people_we_wrote_to_is_not_for_pop3(ada_at: Browser, account: Account, session: Session) -> None:
+    pop = {"protocol": "pop3", "pop3_host": "pop.example.net", "pop3_port": "995", "password": "again", "at_once": "y"}
+    page = ada_at.post(path(account), typed(account, **pop, new_contacts="written to"))
+    assert page.error("new_contacts").startswith("POP3 has no Sent folder")
+    assert ada_at.post(path(account), typed(account, new_contacts="written to")).status == 303
+    with db.transaction() as writing:
+        old = service.get(writing, account.id)
+        old.protocol, version = ServerProtocol.POP3, str(old.version)
+    page = ada_at.get(path(account))
+    hint = page.one("input", value="written to").get("aria-describedby", "")
+    assert "no Sent folder" in page.words(page.one("span", id=hint))
+    kept = typed(account, **pop, new_contacts="written to", version=version)
+    assert ada_at.post(path(account), kept).status == 303  # It was so before: the rest can be saved.
 
 
 def test_login_format_of_the_provider_is_followed_until_another_is_chosen(
@@ -302,6 +336,17 @@ def test_unfinished_account_is_changed_without_a_test_or_a_password(ada_at: Brow
 def test_personal_account_gets_its_owner(ada_at: Browser, account: Account, ada: Person, session: Session) -> None:
     ada_at.post(path(account), typed(account, kind="personal", owner_id=str(ada.id)))
     assert service.get(session, account.id).owner_id == ada.id
+
+
+def test_whoever_makes_a_personal_account_a_shared_one_is_warned_before(
+    ada_at: Browser, account: Account, ada: Person
+) -> None:
+    assert "Ask" not in ada_at.get(path(account)).words()
+    ada_at.post(path(account), typed(account, kind="personal", owner_id=str(ada.id)))
+    page = ada_at.get(path(account))
+    [notice] = [each for each in page.all("div", class_="notice") if each.get("data-tone") == "warn"]
+    assert f"Ask {ada.name} first." in page.words(notice)
+    assert notice in page.one("section", aria_labelledby="about-kind").iter()  # beside the choice
 
 
 def test_account_that_is_gone_is_a_404(ada_at: Browser) -> None:

@@ -111,10 +111,8 @@ def test_google_takes_an_app_password_which_is_legacy(ada_at: Browser, session: 
     account = at(session, adopted(session, "google"))
     path = f"/accounts/{account.id}/method"
     page = ada_at.get(path)
-    for value in ("oauth", "password"):
-        assert page.one("input", value=value).get("disabled") is not None
+    assert page.one("input", value="password").get("disabled") is not None
     assert page.one("input", value="app password").get("checked") is not None
-    assert "Not set up here yet" in page.words()
     assert "Legacy" in page.words()
     known = known_providers.everyone()["google"]
     assert page.all("a", href=known.app_password_url)
@@ -137,13 +135,34 @@ def test_where_every_password_is_refused_that_is_said_before_one_is_typed(ada_at
     page = ada_at.get(path)
     assert not page.all("input", id="password")
     assert "no longer accepts passwords" in page.words()
-    assert "There is no way in from here yet" in page.words()
+    assert page.one("input", value="oauth").get("checked") is not None
     assert ada_at.post(path, {"version": "1", "method": "password", "password": "x"}).status == 422
     page = ada_at.get(f"{path}?insists=1")
     assert page.one("input", value="password").get("disabled") is None
     typed = {"version": "1", "method": "password", "password": TYPED}
     assert ada_at.post(f"{path}?insists=1", typed).location == f"/accounts/{account.id}/servers"
     assert ada_at.get(path).one("input", value="password").get("checked") is not None
+
+
+def test_oauth_is_recommended_and_leads_to_the_app_that_is_missing(ada_at: Browser, session: Session) -> None:
+    account = at(session, adopted(session, "microsoft-365"))
+    assert account.provider is not None
+    path = f"/accounts/{account.id}/method"
+    page = ada_at.get(path)
+    assert "Recommended" in page.words()
+    assert "Set up the OAuth app first" in page.words()
+    answer = ada_at.post(path, {"version": "1", "method": "oauth"})
+    assert answer.location == f"/providers/{account.provider.id}/oauth"
+    assert ada_at.get(answer.location).all("a", href=path)
+    session.expire_all()
+    assert account.method is None
+
+
+def test_oauth_of_servers_without_a_provider_needs_one_first(ada_at: Browser, session: Session) -> None:
+    account = begun(session, incoming=imap("imap.gmail.com"))
+    page = ada_at.get(f"/accounts/{account.id}/method")
+    assert page.one("input", value="oauth").get("disabled") is not None
+    assert "as the provider in the step before" in page.words()
 
 
 def test_second_of_two_administrators_is_told(ada_at: Browser, session: Session) -> None:
@@ -235,9 +254,39 @@ def test_mistakes_in_servers_are_shown_at_their_fields(ada_at: Browser, session:
     assert all(page.error(name) for name in ("imap_host", "username", "reply_to"))
     assert page.error("password") == "The password is missing."
     assert "Please correct 5 fields" in page.words()
+    told = [link.get("href") for link in page.all("a") if link.get("href", "").startswith("#")]
+    assert told == ["#imap_host", "#password", "#username", "#smtp_port", "#reply_to"]  # as they stand on the page
     assert page.value("imap_host") == "imap example"
     page = ada_at.post(f"/accounts/{account.id}/servers", {**BY_HAND, "version": "1", "imap_tls_mode": "none"})
     assert page.error("imap_tls_mode")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ({"imap_port": "143"}, "143 is for STARTTLS, and SSL/TLS uses 993. Change the port or the security."),
+        ({"imap_tls_mode": "starttls"}, "993 is for SSL/TLS, and STARTTLS uses 143. Change the port or the security."),
+    ],
+)
+def test_port_of_another_security_is_told_and_never_replaced(
+    ada_at: Browser, session: Session, typed: dict[str, str], told: str
+) -> None:
+    path = f"/accounts/{begun(session).id}/servers"
+    page = ada_at.post(path, {**BY_HAND, "version": "1", "password": TYPED, **typed})
+    assert (page.status, page.error("imap_port")) == (422, told)
+    assert page.value("imap_port") == typed.get("imap_port", "993")
+    select = page.one("select", id="imap_tls_mode")  # With scripts the port follows where it is seen.
+    assert (select.get("hx-target"), select.get("hx-include")) == ("#imap-port", "#imap_port")
+    assert (
+        ada_at.get(f"{select.get('hx-get')}&imap_port=143&imap_tls_mode=implicit", htmx=True).value("imap_port")
+        == "993"
+    )
+
+
+def test_odd_port_that_the_account_has_already_stays(ada_at: Browser, session: Session) -> None:
+    account = begun(session, incoming=imap(port=143))
+    typed = {**BY_HAND, "version": "1", "password": TYPED, "imap_host": "imap.example.net", "imap_port": "143"}
+    assert ada_at.post(f"/accounts/{account.id}/servers", typed).status == 303
 
 
 def test_own_credentials_for_sending_and_other_formats(ada_at: Browser, session: Session) -> None:
