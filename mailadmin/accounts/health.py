@@ -20,11 +20,13 @@ _SETTINGS = {Category.PERMISSION, Category.POLICY, Category.UNSUPPORTED, Categor
 
 
 def state_of(account: Account) -> str:
-    """The state on screen: connected, syncing, signin, refused, unreachable, setting, paused or draft.
+    """The state on screen: connected, syncing, signin, refused, unreachable, setting, waiting, paused or draft.
 
-    Trouble comes before a sync that goes on, and the worse of receiving and sending counts.
+    Trouble comes before a sync that goes on, and the worse of receiving and sending counts. What an account cannot do
+    without its owner, who was asked, is "waiting"; what may pass by itself is not.
     """
     return _state(
+        account.asked_owner_at is not None,
         account.is_set_up,
         account.running_since is not None,
         (account.health, account.health_category),
@@ -35,6 +37,7 @@ def state_of(account: Account) -> str:
 def count_by_state(session: Session) -> Counter[str]:
     """How many live accounts are in each state."""
     columns = (
+        Account.asked_owner_at.is_not(None),
         Account.is_set_up,
         Account.running_since.is_not(None),
         Account.health,
@@ -44,16 +47,18 @@ def count_by_state(session: Session) -> Counter[str]:
     )
     rows = session.execute(select(*columns, func.count()).where(Account.deleting_at.is_(None)).group_by(*columns))
     counted: Counter[str] = Counter()
-    for is_set_up, runs, health, category, outgoing, outgoing_category, number in rows:
-        counted[_state(is_set_up, runs, (health, category), (outgoing, outgoing_category))] += number
+    for asked, is_set_up, runs, health, category, outgoing, outgoing_category, number in rows:
+        counted[_state(asked, is_set_up, runs, (health, category), (outgoing, outgoing_category))] += number
     return counted
 
 
-def _state(is_set_up: bool, runs: bool, *both: tuple[Health, Category | None]) -> str:
+def _state(asked: bool, is_set_up: bool, runs: bool, *both: tuple[Health, Category | None]) -> str:
     if not is_set_up:
-        return "draft"
+        return "waiting" if asked else "draft"
     if both[0][0] is Health.PAUSED:
         return "paused"
+    if asked and any(health is Health.NEEDS_ATTENTION for health, _ in both):
+        return "waiting"
     troubles = {_trouble(health, category) for health, category in both}
     for state in WORST_FIRST:
         if state in troubles:
@@ -80,9 +85,11 @@ def state_column() -> ColumnElement[str]:
         state: or_(*((health == Health.NEEDS_ATTENTION) & category.in_(categories) for health, category in both))
         for state, categories in (("signin", [Category.OAUTH]), ("refused", [Category.AUTH]), ("setting", _SETTINGS))
     }
+    asked = Account.asked_owner_at.is_not(None)
     return case(
-        (~Account.is_set_up, "draft"),
+        (~Account.is_set_up, case((asked, "waiting"), else_="draft")),
         (Account.health == Health.PAUSED, "paused"),
+        (asked & or_(*(health == Health.NEEDS_ATTENTION for health, _ in both)), "waiting"),
         *((rule, state) for state, rule in needs.items()),
         (or_(*(health.in_((Health.UNREACHABLE, Health.NEEDS_ATTENTION)) for health, _ in both)), "unreachable"),
         (Account.running_since.is_not(None), "syncing"),

@@ -32,7 +32,7 @@ def mail_is_used() -> ColumnElement[bool]:
 
 def why_off() -> str:
     """The sentence for whoever wants what the switch forbids."""
-    return t("Integrated e-mail is switched off for the whole company. An administrator can switch it on.")
+    return t("Integrated e-mail is switched off for the whole organisation. An administrator can switch it on.")
 
 
 def rename(session: Session, *, name: str) -> None:
@@ -60,7 +60,7 @@ def change(session: Session, *, name: str, uses_mail: bool, actor: Actor) -> set
         session.add(row)
     changed = set()
     if row.name != name:
-        activity.record(session, actor, "changed the name of the company", detail=name)
+        activity.record(session, actor, "changed the name of the organisation", detail=name)
         changed.add("name")
     if row.uses_mail is not uses_mail:
         activity.record(session, actor, f"switched integrated e-mail {'on' if uses_mail else 'off'}")

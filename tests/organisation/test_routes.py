@@ -45,6 +45,8 @@ def test_the_switch_is_changed_on_its_page_and_recorded(ada_at: Browser) -> None
     assert page.one("input", id="uses_mail").get("checked") is not None
     assert page.one("input", id="uses_mail").get("role") == "switch"
     assert "Nothing is lost" in page.words()
+    assert "organisation" in page.words()
+    assert "company" not in page.words().lower()  # One word for it on all screens.
     page = ada_at.post("/settings", OFF, follow=True)
     assert "Integrated e-mail is off." in page.words()
     assert page.one("input", id="uses_mail").get("checked") is None
@@ -101,7 +103,7 @@ def test_overview_and_list_say_that_mail_is_off_and_nothing_turns_red(ada_at: Br
 def test_a_sync_on_a_click_is_refused_with_the_reason_and_a_test_is_not(ada_at: Browser) -> None:
     account_id = an_account()
     switch(on=False)
-    said = "Integrated e-mail is switched off for the whole company."
+    said = "Integrated e-mail is switched off for the whole organisation."
     assert said in ada_at.post(f"/accounts/{account_id}/sync", htmx=True).words()
     for deed in ("sync", "test", "pause", "resume"):
         page = ada_at.post("/accounts/bulk", {"do": deed, "account": [account_id]}, follow=True)
@@ -122,6 +124,6 @@ def test_workers_are_told_and_administrators_go_on_reading(ada_at: Browser, ada:
     become_worker(ada)
     page = ada_at.get(f"/mailbox/{account_id}")
     assert page.status == 404
-    assert "Your company does not use integrated e-mail at the moment. No mail is lost." in page.words()
+    assert "Your organisation does not use integrated e-mail at the moment. No mail is lost." in page.words()
     switch(on=True)
     assert "There is no such mailbox" in ada_at.get(f"/mailbox/{account_id}").words()

@@ -83,7 +83,7 @@ def test_a_run_that_was_asked_for_before_ends_without_a_word_to_the_server(boote
     perform(runs()[0].id, opening=asked.append)  # type: ignore[arg-type]
     run = runs()[0]
     assert (asked, run.outcome) == ([], RunOutcome.PARTIAL)
-    assert "switched off for the whole company" in run.reason
+    assert "switched off for the whole organisation" in run.reason
     with db.reading() as session:
         account = session.scalars(select(Account)).unique().one()
         assert (account.health, account.incomplete, account.running_since) == ("healthy", "", None)
@@ -95,4 +95,4 @@ def test_doctor_says_it_and_is_content(booted: Settings) -> None:
     assert (_mail().ok, _mail().text) == (True, "integrated e-mail is on")
     switch(on=False)
     assert _mail().ok
-    assert "switched off for the whole company" in _mail().text
+    assert "switched off for the whole organisation" in _mail().text

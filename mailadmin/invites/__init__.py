@@ -1,0 +1,1 @@
+"""One-time links by which owners connect their mailboxes themselves."""

@@ -1,0 +1,1 @@
+"""Mail that we ourselves owe somebody."""
