@@ -16,6 +16,10 @@ from mailadmin import db, leases, queue
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
+from mailadmin.invites import service as invites
+from mailadmin.moves import service as moves
+from mailadmin.notices import service as notices
+from mailadmin.oauth import service as oauth
 from mailadmin.organisation import service as organisation
 from mailadmin.people import service as people
 from mailadmin.sync import service as sync
@@ -46,6 +50,10 @@ class Clock:
             for step in (set_up_accounts, self._catch_up, start_due_syncs, find_lost_syncs, find_waiting_checks):
                 self._do(step)
             self._do(find_waiting_lookups)
+            self._do(find_waiting_tokens)
+            self._do(settle_invites)
+            self._do(settle_moves)
+            self._do(find_due_notices)
             self._do(go_on_deleting, again=self._is_new)
             self._is_new = False
         if time.monotonic() >= self._next_sweep:
@@ -156,6 +164,44 @@ def find_waiting_lookups() -> None:
         queue.ring("detect")
 
 
+def find_waiting_tokens() -> None:
+    """Ring for tokens that nobody asked for yet, or whose job died."""
+    with db.reading() as session:
+        are_waiting = connections.are_tokens_waiting(session, longer_than=CHECK_PATIENCE)
+    rung = queue.waiting()
+    if are_waiting and rung is not None and not rung[queue.Line.TOKEN]:
+        queue.ring("token")
+
+
+def settle_invites() -> None:
+    """End connect links whose owners have connected, and say what became of others."""
+    with db.reading() as session:
+        is_due = invites.is_due(session)
+    if is_due:
+        with db.transaction() as session:
+            invites.settle_all(session)
+
+
+def settle_moves() -> None:
+    """Say what became of accounts that leave their passwords, and begin the next."""
+    with db.reading() as session:
+        is_due = moves.is_due(session)
+    if is_due:
+        with db.transaction() as session:
+            rings = moves.settle(session)
+        for job in rings:
+            queue.ring(job)
+
+
+def find_due_notices() -> None:
+    """Ring for e-mail of our own that is to be sent, or sent again."""
+    with db.reading() as session:
+        are_due = notices.are_due(session)
+    rung = queue.waiting()
+    if are_due and rung is not None and not rung[queue.Line.LOOKUP]:
+        queue.ring("notice")
+
+
 def go_on_deleting(*, again: bool) -> None:
     """Ring for accounts that are being deleted; `again` when whoever did it before may have been killed."""
     with db.reading() as session:
@@ -172,3 +218,8 @@ def sweep() -> None:
         people.forget_old_sessions(session)
         connections.forget_old_drafts(session)
         wizard.forget_old_lookups(session)
+        oauth.forget_old_attempts(session)
+        oauth.forget_orphans(session)
+        oauth.destroy_old_passwords(session)
+        oauth.want_idle(session)
+        notices.forget_old(session)

@@ -9,12 +9,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mailadmin import boot, queue, web
 from mailadmin.config import ROOT, Settings
+from mailadmin.connections import attempt_routes
 from mailadmin.connections import routes as connections
+from mailadmin.console import company_routes as organisation
 from mailadmin.console import frame
 from mailadmin.console import provider_routes as providers
 from mailadmin.console import routes as console
+from mailadmin.invites import routes as invites
 from mailadmin.mailbox import routes as mailbox
-from mailadmin.organisation import routes as organisation
+from mailadmin.moves import routes as moves
+from mailadmin.oauth import routes as oauth
 from mailadmin.people import routes as people
 from mailadmin.sync import routes as sync
 from mailadmin.wizard import routes as wizard
@@ -41,8 +45,9 @@ def create_app(settings: Settings) -> Flask:
     logins.session_protection = None  # Sessions are rows, see people.service.
     logins.user_loader(people.load_signed_in)
     web.furnish(app)
-    modules = (organisation, people, providers, connections, sync, mailbox, wizard, step_routes, settings_routes)
-    for bp in dict.fromkeys(module.bp for module in (*modules, console)):  # One blueprint may stand in several modules.
+    low = (organisation, people, providers, oauth, connections, attempt_routes, invites, sync, mailbox)
+    high = (moves, wizard, step_routes, settings_routes, console)
+    for bp in dict.fromkeys(module.bp for module in (*low, *high)):  # One blueprint may stand in several modules.
         app.register_blueprint(bp)
     app.context_processor(frame.context)
     return app

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 from flask import Blueprint, Flask, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask_limiter import Limiter
@@ -37,6 +38,7 @@ Answer = BaseResponse | str | tuple[str, int]
 View = TypeVar("View", bound=Callable[..., Any])
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+LINKS = "/c/"  # addresses that begin so are secrets
 LARGEST_ID = 2**31 - 1  # of a row, as PostgreSQL has them
 HEADERS = {
     "Content-Security-Policy": (
@@ -140,9 +142,13 @@ def done(endpoint: str, *, said: str = "", tone: str = "ok", **values: Any) -> B
 
 
 def go(address: str) -> BaseResponse:
-    """The way to `address`: 303, or HX-Redirect for htmx."""
+    """The way to `address`: 303, or for htmx HX-Redirect, or HX-Refresh where the browser is there already."""
     # A 303 would be followed by fetch and swapped into the form; HX-Redirect makes the browser go.
     if is_htmx():
+        place, mark, _ = iri_to_uri(address).partition("#")
+        here = request.headers.get("HX-Current-URL", "").partition("#")[0]
+        if mark and here == urljoin(here, place):  # The browser would only scroll, and show what was there before.
+            return Response(status=204, headers={"HX-Refresh": "true"})
         return Response(status=204, headers={"HX-Redirect": iri_to_uri(address)})
     return redirect(address, 303)
 
@@ -231,9 +237,14 @@ def _on_gone(error: Exception) -> Answer:
 
 
 def _on_anything(error: Exception) -> Answer:
-    log.exception("%s: %s %s", number(), request.method, visible(request.path))
+    log.exception("%s: %s %s", number(), request.method, visible(_without_secrets(request.path)))
     db.session.rollback()
     return error_answer(500)
+
+
+def _without_secrets(path: str) -> str:
+    """`path` as a log may keep it: a connect link opens something for whoever reads it."""
+    return f"{LINKS}…" if path.startswith(LINKS) else path
 
 
 # Headers, times and words.

@@ -23,8 +23,8 @@ def title(check: Check) -> str:
         return t("The server did not answer in time")
     if check.category is Category.POLICY and at in (None, StageName.DNS, StageName.TCP):
         return t("This connection is not allowed")
-    if check.category is Category.CONFIG and at is None:
-        return t("A setting has to be changed first")
+    if at is None and check.category in _BEFORE:
+        return _BEFORE[check.category]()
     if check.category is Category.TLS:
         return t("Encryption did not work")
     if at is StageName.GREETING:
@@ -53,6 +53,13 @@ _TITLES = {
     StageName.SIGN_IN: lambda: t("Signing in did not work"),
     StageName.FOLDERS: lambda: t("The folders could not be listed"),
     StageName.MESSAGE: lambda: t("The test message was not sent"),
+}
+
+
+# Where no step has failed, because the test could not begin.
+_BEFORE = {
+    Category.CONFIG: lambda: t("A setting has to be changed first"),
+    Category.OAUTH: lambda: t("Signing in did not work"),
 }
 
 

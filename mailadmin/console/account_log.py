@@ -156,7 +156,7 @@ def _synced(row: SyncRun) -> Entry:
     tone, icon, what = _RUNS[row.outcome]
     said = [t("{new} new, {changed} changed, {gone} gone.", new=row.new, changed=row.changed, gone=row.gone)]
     if row.reason:
-        said.insert(0, row.reason)
+        said.insert(0, f"{row.reason.rstrip('.')}.")
     if row.requested_by != SCHEDULE:
         said.append(t("Asked for by {name}.", name=row.requested_by))
     return Entry(row.finished_at, tone, icon, t(what), " ".join(said), row.server_text)

@@ -12,7 +12,9 @@ from mailadmin.console import account_log, days, goes
 from mailadmin.console.account_log import WINDOWS
 from mailadmin.console.blueprint import bp
 from mailadmin.console.forms import TypeToDeleteForm
+from mailadmin.invites import service as invites
 from mailadmin.mail.types import Direction
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.sync import service as sync
 from mailadmin.text import t
@@ -25,19 +27,23 @@ LATELY = 6
 @web.allow(Permission.SEE_CONSOLE)
 def account(account_id: int) -> Answer:
     session = db.session()
-    found = accounts.get(session, account_id)
+    found, asked = accounts.get(session, account_id), invites.open_of(session, account_id)
     return web.page(
         "console/account.html",
         **_head(found, "overview"),
         incoming=accounts.server_of(found, Direction.INCOMING),
         outgoing=accounts.server_of(found, Direction.OUTGOING),
         user_name=accounts.user_name(found, Direction.INCOMING),
+        grant=oauth.grant_of(session, account_id),
+        kept=oauth.kept_password(session, account_id),
         diagnosis=sync.diagnosis(session, account_id),
         entries=account_log.latest(session, account_id, limit=LATELY),
         strip=days.of_account(session, account_id),
         readers=access.readers(session, found),
         windows=WINDOWS,
         minutes=found.sync_minutes or boot.settings().sync_minutes,
+        asked=asked,
+        asked_why=invites.why(asked) if asked else "",
         **sync.panel(session, found),
     )
 

@@ -1,8 +1,8 @@
 """What needs somebody: accounts in trouble as causes, worst first, each with a reason and the one thing to do.
 
 Accounts of one provider that fail alike are one cause, since it is the server and not the mailboxes. What only a person
-can mend comes first, then what may pass by itself, then accounts that only cannot send, then those whose sync is not
-complete; within each, what touches most accounts, then what lasts longest.
+can mend comes first, then what may pass by itself, then accounts that only cannot send, then those that wait for their
+owners, then those whose sync is not complete; within each, what touches most accounts, then what lasts longest.
 """
 
 from collections import Counter, defaultdict
@@ -14,21 +14,23 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, lazyload, load_only
 
-from mailadmin.accounts.models import Account, Health
-from mailadmin.accounts.service import state_of
+from mailadmin.accounts.models import Account, Credential, Health
+from mailadmin.accounts.service import state_column, state_of
 from mailadmin.connections.models import Check
 from mailadmin.console import queries, times
 from mailadmin.console.queries import ATTENTION
 from mailadmin.console.work import Work
+from mailadmin.invites import service as invites
+from mailadmin.invites.models import Invite
 from mailadmin.mail.errors import Category
-from mailadmin.mail.types import Direction
+from mailadmin.mail.types import Direction, SignInMethod
 from mailadmin.providers.models import Provider
 from mailadmin.sync.models import SyncRun
 from mailadmin.text import t
 
 ROWS = 20
 INCIDENT = 3  # So many accounts of one provider that fail alike are one cause.
-BY_HAND, MAY_PASS, SENDING_ONLY, NOT_COMPLETE = range(4)
+BY_HAND, MAY_PASS, SENDING_ONLY, WAITING, NOT_COMPLETE = range(5)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 # Of two failures of one account the one that says more leads: the word that the lists show comes from it as well.
 _LEADS = (
@@ -44,6 +46,7 @@ _COLUMNS = (
     Account.address,
     Account.provider_id,
     Account.is_set_up,
+    Account.asked_owner_at,
     Account.running_since,
     Account.synced_at,
     Account.incomplete,
@@ -90,11 +93,14 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """What is wrong with one account, as far as its row tells. Without `direction` its sync is not complete."""
+    """What is wrong with one account, as far as its row tells. Without `direction` its sync is not complete; with an
+    `invite` its owner was asked to mend it."""
 
     account: Account
     provider: str
+    method: SignInMethod | None
     direction: Direction | None
+    invite: Invite | None = None
 
     @property
     def health(self) -> Health:
@@ -107,6 +113,8 @@ class _Trouble:
 
     @property
     def reason(self) -> str:
+        if self.invite:
+            return invites.why(self.invite)
         if self.direction is None:
             return self.account.incomplete
         outgoing = self.direction is Direction.OUTGOING
@@ -114,6 +122,8 @@ class _Trouble:
 
     @property
     def rank(self) -> int:
+        if self.invite:
+            return BY_HAND if self.invite.asked_again_at else WAITING
         if self.direction is None:
             return NOT_COMPLETE
         if self.account.health not in ATTENTION:
@@ -122,6 +132,8 @@ class _Trouble:
 
     @property
     def at(self) -> datetime | None:
+        if self.invite:
+            return self.account.asked_owner_at or self.invite.created_at
         if self.direction is None:
             return self.account.synced_at
         return self.account.health_since if self.direction is Direction.INCOMING else self.account.outgoing_since
@@ -129,7 +141,7 @@ class _Trouble:
     @property
     def likeness(self) -> tuple[object, ...]:
         """Equal for accounts that fail alike; those without a provider or a category are like none."""
-        if self.account.provider_id is None or self.direction is None or self.category is None:
+        if self.invite or self.account.provider_id is None or self.direction is None or self.category is None:
             return (self.account.id,)
         return (self.account.provider_id, self.rank, self.direction, self.health, self.category)
 
@@ -186,16 +198,32 @@ def _first(row: Iterable[_Trouble]) -> datetime | None:
 def _troubles(session: Session) -> list[_Trouble]:
     """Everything that is wrong, an account at most once; no relationship is loaded, for there may be many."""
     query = (
-        select(Account, Provider.name)
+        select(Account, Provider.name, Credential.method, Invite)
         .outerjoin(Provider, Provider.id == Account.provider_id)
+        .outerjoin(Credential, (Credential.account_id == Account.id) & (Credential.direction == Direction.INCOMING))
+        .outerjoin(Invite, (Invite.account_id == Account.id) & Invite.ended_at.is_(None))
         .where(
             Account.deleting_at.is_(None),
-            or_(queries.TABS["attention"], queries.AT_WORK & (Account.incomplete != "")),
+            or_(
+                queries.TABS["attention"],
+                queries.AT_WORK & (Account.incomplete != ""),
+                state_column() == "waiting",
+                Invite.asked_again_at.is_not(None),
+            ),
         )
         .options(load_only(*_COLUMNS), lazyload("*"))
         .order_by(Account.id)
     )
-    return [_Trouble(row[0], row[1] or "", _lead(row[0])) for row in session.execute(query)]
+    found = (
+        _Trouble(account, name or "", method, _lead(account), invite if _waits(account, invite) else None)
+        for account, name, method, invite in session.execute(query)
+    )
+    return [trouble for trouble in found if trouble.invite or trouble.direction or trouble.account.incomplete]
+
+
+def _waits(account: Account, invite: Invite | None) -> bool:
+    """Whether it is the owner's turn, or the owner wants something of us."""
+    return invite is not None and (invite.asked_again_at is not None or state_of(account) == "waiting")
 
 
 def _lead(account: Account) -> Direction | None:
@@ -244,7 +272,7 @@ def _cause(trouble: _Trouble, row: Sequence[_Trouble], diagnoses: dict[int, list
         fix = Fix(fix.label, "connections.test_provider", acts=True) if again else Fix(t("Show accounts"), "")
     return Cause(
         name=account.address if number == 1 else trouble.provider,
-        state=state_of(account) if trouble.direction else "incomplete",
+        state="waiting" if trouble.invite else state_of(account) if trouble.direction else "incomplete",
         when=_when(row, number),
         at=_first(row),
         why=_why(trouble, diagnosis),
@@ -277,6 +305,8 @@ def _when(row: Sequence[_Trouble], number: int) -> str:
 
 def _why(trouble: _Trouble, diagnosis: dict[str, Any]) -> str:
     """One or two sentences: what happened, why, and whether the other direction works."""
+    if trouble.invite:
+        return trouble.reason
     title = diagnosis.get("title", "")
     said = [_sentence(trouble.reason or title)]
     if title and trouble.reason in ("", title):
@@ -295,11 +325,14 @@ def _sentence(words: str) -> str:
 
 
 _UPDATE = Fix("Update password", "wizard.settings")
+_RECONNECT = Fix("Reconnect", "oauth.connect", acts=True)
 _CHANGE = Fix("Change the settings", "wizard.settings")
 _REVIEW = Fix("Review certificate", "connections.show")
 _OFFER = Fix("See the fix", "connections.show")  # The test found what works instead; one click there does it.
 _LOOK = Fix("See what to do", "console.account")
 _TEST = Fix("Test again", "connections.begin", acts=True)
+_LINK = Fix("Show the link", "invites.ask")
+_LINK_AGAIN = Fix("Send a new link", "invites.resend", acts=True)
 _FOLDERS = Fix("Show folders", "sync.folders")
 _FIXES = {
     Category.AUTH: _UPDATE,
@@ -327,6 +360,9 @@ _OF_RULES = {
 
 def _fix(trouble: _Trouble, diagnosis: dict[str, Any]) -> Fix | None:
     """The thing to do, or None where it goes on by itself."""
+    if trouble.invite:
+        fix = _LINK_AGAIN if trouble.invite.asked_again_at or invites.has_expired(trouble.invite) else _LINK
+        return Fix(t(fix.label), fix.endpoint, fix.acts)
     if trouble.category is Category.THROTTLED:
         return None
     if diagnosis.get("fixes"):
@@ -346,4 +382,8 @@ def _usual(trouble: _Trouble) -> Fix:
         return _CHANGE  # There is no such name: testing again says the same.
     if trouble.category in (Category.AUTH, Category.OAUTH) and trouble.health is Health.UNREACHABLE:
         return _TEST  # The server cannot ask its list of passwords just now; ours may be right.
-    return _FIXES.get(trouble.category or Category.NETWORK, _TEST)
+    if trouble.method is not SignInMethod.OAUTH:
+        is_gone = trouble.category is Category.OAUTH and trouble.method is None
+        return _RECONNECT if is_gone else _FIXES.get(trouble.category or Category.NETWORK, _TEST)
+    by_token = {Category.OAUTH: _RECONNECT, Category.AUTH: _RECONNECT, Category.CONFIG: _LOOK}
+    return by_token.get(trouble.category or Category.NETWORK) or _FIXES.get(trouble.category or Category.NETWORK, _TEST)

@@ -104,6 +104,7 @@ def _healths() -> Pairs:
         ("unreachable", t("Unreachable")),
         (INCOMPLETE, t("Not complete")),
         (UNENCRYPTED, t("Not encrypted")),
+        ("waiting", t("Waiting for owner")),
         ("paused", t("Paused")),
         ("draft", t("Unfinished")),
     ]

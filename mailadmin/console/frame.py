@@ -45,7 +45,7 @@ def _signed_in() -> dict[str, Any]:
         "mailboxes": [(id_, address, None) for id_, address in mailboxes],
     }
     if allows(person.role, Permission.SEE_CONSOLE):
-        counted = queries.tallies(session)
+        counted = g.get("tallies") or queries.tallies(session)  # A page that counted them keeps them there.
         values["counts"] = {
             "accounts": counted["all"],
             "attention": counted["attention"],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import request
+from flask import g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailadmin import db, leases, queue, schema, web
@@ -12,16 +12,19 @@ from mailadmin.console import (
     attention,
     chart,
     contact_routes,
+    oauth_routes,
     provider_list_routes,
     queries,
     work,
 )
 from mailadmin.console.blueprint import bp
+from mailadmin.moves import service as moves
+from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.web import Answer
 
 # Registering the blueprint takes all modules with routes on it.
-__all__ = ["account_list", "account_pages", "bp", "contact_routes", "provider_list_routes"]
+__all__ = ["account_list", "account_pages", "bp", "contact_routes", "oauth_routes", "provider_list_routes"]
 
 
 @bp.get("/")
@@ -30,16 +33,20 @@ def overview() -> Answer:
     context = _overview()
     if not context["tallies"]["all"]:
         return web.page("console/first_steps.html", **context)
-    return web.page("console/overview.html", chart=chart.of_last_day(db.session()), **context)
+    context |= {"chart": chart.of_last_day(db.session()), "oauth_alarms": oauth.app_alarms(db.session())}
+    context["legacy"] = moves.count(db.session())
+    return web.page("console/overview.html", **context)
 
 
 def _overview() -> dict[str, Any]:
     """What the overview shows and asks for again."""
     session = db.session()
-    tallies, looked, known = queries.tallies(session), work.look(session), queries.provider_count(session)
+    tallies = g.tallies = queries.tallies(session)  # for the frame too
+    looked, known = work.look(session), queries.provider_count(session)
     causes, number = attention.causes(session)
+    all_well = all(cause.state == "waiting" for cause in causes)
     return {
-        "headline": attention.headline(tallies, known, looked, all_well=not causes),
+        "headline": attention.headline(tallies, known, looked, all_well=all_well),
         "tallies": tallies,
         "work": looked,
         "known": known,

@@ -259,10 +259,14 @@ def test_unsaved_settings_are_tested_and_nothing_is_offered(ada_at: Browser, ser
     running = ada_at.get(path)
     section = running.one("section", id=f"draft-{path.rpartition('/')[2]}")
     assert (section.get("hx-get"), section.get("hx-trigger")) == (path, "every 1s")
+    assert len(running.all("a", href=f"/accounts/{account.id}/settings")) == 1  # among the crumbs
     assert "Test of unsaved settings for wim@example.org" in running.title
     drain_checks()
     page = ada_at.get(path, htmx=True)
     assert "These settings work. Save them to use them." in page.words()
+    assert not page.all("a", href=f"/accounts/{account.id}/settings")  # With scripts it stands in the settings.
+    whole = ada_at.get(path)
+    assert whole.one("a", href=f"/accounts/{account.id}/settings", class_="btn") is not None
     assert page.all("section")[0].get("hx-trigger") is None
     assert not page.all("form")
 
@@ -298,6 +302,25 @@ def test_servers_that_cannot_be_tested_are_refused_in_words(ada_at: Browser) -> 
     assert (whole.status, piece.status) == (422, 422)
     for page in (whole, piece):
         assert "Nothing was tested" in page.words(page.one("div", role="alert"))
+
+
+def test_all_that_is_wrong_with_servers_is_told_at_once(ada_at: Browser) -> None:
+    typed = {
+        "imap_host": "local host",
+        "imap_port": "465",
+        "imap_tls_mode": "implicit",
+        "smtp_host": "smtp.example.net",
+        "smtp_port": "587",
+        "smtp_tls_mode": "implicit",
+        "minimum_tls": "1.2",
+    }
+    page = ada_at.post("/providers/test-servers", typed, htmx=True)
+    told = [page.words(each) for each in page.all("li")]
+    assert [each.partition(":")[0] for each in told] == ["IMAP server", "IMAP port", "SMTP port"]
+    assert told[2] == "SMTP port: 587 is for STARTTLS, and SSL/TLS uses 465. Change the port or the security."
+    lone = ada_at.post("/providers/test-servers", {**typed, "imap_host": "", "smtp_port": "465"}, htmx=True)
+    assert "Enter an IMAP server or a POP3 server." in lone.words()
+    assert not lone.all("li")
 
 
 # The account's own pages.

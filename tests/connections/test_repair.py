@@ -7,6 +7,7 @@ import pytest
 from mailadmin import db
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
+from mailadmin.activity import service as activity
 from mailadmin.connections import repair
 from mailadmin.connections.jobs import drain_checks
 from mailadmin.connections.models import Check
@@ -16,6 +17,7 @@ from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import Secret
 from tests.connections.conftest import Servers
 from tests.connections.factories import after_test, an_account, begin_with, moved, stored
+from tests.pages import Browser
 from tests.servers.dovecot import Dovecot
 
 pytestmark = pytest.mark.usefixtures("booted")
@@ -80,6 +82,23 @@ def test_a_certificate_can_be_pinned_and_then_only_that_one_is_accepted(servers:
         assert again.diagnosis["certificate"]["sha256"] != failed.diagnosis["certificate"]["sha256"]
         removed = take(account, again, offered(account, again)["Remove the pin"].key)
         assert removed.diagnosis["rule"] == "tls-unknown-authority"
+
+
+def test_without_its_pin_nothing_is_sent_to_a_self_signed_certificate(ada_at: Browser, servers: Servers) -> None:
+    with Dovecot() as dovecot:
+        account = an_account(Server(servers.imap.protocol, "localhost", dovecot.ports["imaps"], TLSMode.IMPLICIT))
+        failed = after_test(account)
+        assert take(account, failed, offered(account, failed)["Pin this certificate…"].key).outcome == "passed"
+        signed_in = dovecot.log().count("Login:")
+        assert signed_in
+        path = f"/accounts/{account.id}/connection"
+        assert "until one does, no password is sent" in ada_at.get(path).words()
+        ada_at.post(f"{path}/unpin", {"direction": "incoming"})
+        drain_checks()
+        assert dovecot.log().count("Login:") == signed_in
+        with db.reading() as session:
+            newest = activity.of_account(session, account.id)
+            assert any(row.detail == "no pin for receiving" for row in newest)
 
 
 def _new_certificate(dovecot: Dovecot) -> None:

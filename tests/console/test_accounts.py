@@ -169,6 +169,16 @@ def test_a_long_list_costs_as_many_queries_as_a_short_one(ada_at: Browser) -> No
     assert [said for said in many if "account.notes" in said or "provider_certificate" in said] == []
 
 
+def test_the_frame_counts_all_accounts_once_whatever_the_list_leaves_out(ada_at: Browser) -> None:
+    ids(2)
+    for query in ("", "?state=paused", "?q=a0", "?kind=team"):
+        with statements() as asked:
+            page = ada_at.get(f"/accounts{query}")
+        counted = [page.words(a) for a in page.all("a", href="/accounts") if "Accounts" in page.words(a)]
+        assert counted == ["Accounts2"], query
+        assert sum("GROUP BY account.health" in said for said in asked) == 1, query
+
+
 def test_ticked_accounts_are_paused_and_go_on_and_the_list_stays_as_it_was(ada_at: Browser) -> None:
     ticked = ids(3)
     page = done(ada_at, "pause", ticked[:2], "?q=example&sort=-address")

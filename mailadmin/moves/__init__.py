@@ -1,0 +1,1 @@
+"""Leaving passwords: accounts that move to OAuth, and the way back."""
