@@ -129,6 +129,7 @@ def _diagnosis(attempt: Attempt) -> dict[str, Any]:
         server=accounts.server_of(account, Direction.INCOMING),
         user_name=accounts.user_name(account, Direction.INCOMING),
         address=account.address,
+        alone=attempt.kind is not GrantKind.PERSON,
     )
 
 

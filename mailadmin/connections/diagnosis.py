@@ -3,7 +3,7 @@
 from typing import Any
 
 from mailadmin.mail import catalogue, powershell
-from mailadmin.mail.catalogue import Rule
+from mailadmin.mail.catalogue import Rule, Turn
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.tls import STARTTLS_PORTS, TLS_PORTS
 from mailadmin.mail.types import Direction, Server, ServerProtocol, StageName
@@ -11,6 +11,7 @@ from mailadmin.text import t
 
 # These follow from a code (RFC 6749 5.2, a status), which decides; the rule that fits the words beside it explains.
 _DECIDED = (Category.OAUTH, Category.THROTTLED)
+_OF_PEOPLE = (Category.OAUTH, Category.AUTH)
 
 
 def diagnose(
@@ -21,23 +22,44 @@ def diagnose(
     server: Server | None = None,
     user_name: str = "",
     address: str = "",
+    alone: bool = False,
 ) -> dict[str, Any]:
     """What `error` means, fit for JSON: {rule, category, title, cause, action (sentences, likeliest first), command,
     links, turn, retry, server_text, direction, certificate, stage}.
 
     `stage` is where it happened, `user_name` what we signed in with, `address` the account's. `server_text` is the
     server's own text, scrubbed by whoever raised the error; `certificate` what it showed, where that was the trouble.
+    `alone`: the app signs in by itself, so there is no owner who could sign in again.
     """
     rule = catalogue.rule(error.code) or catalogue.general(
         error.category, stage=stage, direction=direction, permanent=error.permanent
     )
     words = _words(error, direction, server, user_name, address)
-    return _told(rule, words) | {
-        "category": (error.category if error.category in _DECIDED else rule.category or error.category).value,
-        "server_text": error.detail,
-        "direction": direction.value,
-        "certificate": error.certificate,
-        "stage": stage.value if stage else None,
+    category = error.category if error.category in _DECIDED else rule.category or error.category
+    is_for_person = category in _OF_PEOPLE and rule.turn is not Turn.ADMINISTRATOR
+    return (
+        _told(rule, words)
+        | (_for_app(address) if alone and is_for_person else {})
+        | {
+            "category": category.value,
+            "server_text": error.detail,
+            "direction": direction.value,
+            "certificate": error.certificate,
+            "stage": stage.value if stage else None,
+        }
+    )
+
+
+def _for_app(address: str) -> dict[str, Any]:
+    """What is done where an app or a service account was turned away, and no person."""
+    mailbox = address or t("the mailbox")
+    return {
+        "action": [
+            t("Check at the provider that the app, or the service account, may open {mailbox}.", mailbox=mailbox),
+            t("“Verify set-up” on the page of the OAuth app, with {mailbox}, shows which step fails.", mailbox=mailbox),
+        ],
+        "links": [],
+        "turn": Turn.ADMINISTRATOR.value,
     }
 
 

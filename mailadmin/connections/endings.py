@@ -17,9 +17,9 @@ from mailadmin.connections.result import Failure, Result
 from mailadmin.db import now
 from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.types import Direction, SignInMethod, StageName
+from mailadmin.mail.types import Bearer, Direction, SignInMethod, StageName
 from mailadmin.oauth import service as oauth
-from mailadmin.oauth.models import Attempt
+from mailadmin.oauth.models import Attempt, GrantKind
 from mailadmin.people.models import Person
 from mailadmin.permissions import Actor, Permission, allows
 from mailadmin.text import t
@@ -68,7 +68,8 @@ def close(session: Session, check: Check, result: Result) -> None:
         session.flush()
         return
     _take_for_final(result)
-    told = summary(result, address=check.address or (account.address if account else ""))
+    address = check.address or (account.address if account else "")
+    told = summary(result, address=address, alone=_is_alone(session, check))
     check.finished_at, check.seconds = now(), result.seconds  # First: an account that is tested has no second open one.
     if check.draft is not None:
         account, told = _close_draft(session, check, check.draft, result, told)
@@ -188,12 +189,20 @@ def hosts_of(check: Check) -> list[str]:
     return [server.partition(":")[2].rpartition(":")[0].rpartition(":")[0] for server in check.servers.values()]
 
 
-def summary(result: Result, *, address: str) -> dict[str, Any]:
+def _is_alone(session: Session, check: Check) -> bool:
+    """Whether the app itself signs in, for all mailboxes of an organisation."""
+    grant = oauth.grant_of(session, check.account_id) if check.account_id is not None else None
+    lets_in = check.attempt or grant
+    return lets_in is not None and lets_in.kind is not GrantKind.PERSON
+
+
+def summary(result: Result, *, address: str, alone: bool = False) -> dict[str, Any]:
     """The end of a test as data: {outcome, category, seconds, stages, diagnosis, folders}, all of it fit for JSON.
 
     When both directions fail, the one that says most leads and the diagnosis of the other stands in its `also`.
+    `alone`: see `diagnose`.
     """
-    diagnoses = [_diagnosis(result, direction, failure, address) for direction, failure in result.failures.items()]
+    diagnoses = [_diagnosis(result, *failed, address, alone=alone) for failed in result.failures.items()]
     diagnoses.sort(key=lambda found: (_RANK[Category(found["category"])], found["direction"]))
     diagnosis = diagnoses[0] if diagnoses else None
     if diagnosis:
@@ -208,7 +217,9 @@ def summary(result: Result, *, address: str) -> dict[str, Any]:
     }
 
 
-def _diagnosis(result: Result, direction: Direction, failure: Failure, address: str) -> dict[str, Any]:
+def _diagnosis(
+    result: Result, direction: Direction, failure: Failure, address: str, *, alone: bool = False
+) -> dict[str, Any]:
     # The copy of a message belongs to sending, and it is the server for receiving that takes it.
     asked = Direction.INCOMING if failure.stage is StageName.COPY else direction
     leg = result.task.legs.get(asked)
@@ -219,6 +230,7 @@ def _diagnosis(result: Result, direction: Direction, failure: Failure, address: 
         server=leg.server if leg else None,
         user_name=leg.how.username if leg else "",
         address=address,
+        alone=alone and (leg is None or isinstance(leg.how, Bearer)),
     )
     return told | {"fixes": [fix for fix in result.fixes if fix["direction"] == direction]}
 

@@ -16,7 +16,6 @@ from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import Attempt, AttemptState, Grant, OAuthApp
 from mailadmin.text import t
 
-YOUNG = timedelta(minutes=1)  # A token that was refused so soon would not be taken a second time either.
 LOST = timedelta(seconds=90)  # Whatever a job asked for so long ago has lost its job; none takes longer than a minute.
 
 
@@ -115,7 +114,7 @@ def try_again(session: Session, check: Check, categories: Collection[Category]) 
     grant = oauth.grant_of(session, check.account_id) if check.account_id is not None else None
     if check.renewed or grant is None or Category.OAUTH not in categories:
         return False
-    if check.started_at is None or grant.refreshed_at > check.requested_at - YOUNG or oauth.is_dead(grant):
+    if check.started_at is None or grant.refreshed_at >= check.requested_at or oauth.is_dead(grant):
         return False
     check.renewed, check.started_at, check.stages = True, None, []
     oauth.want_token(session, grant, refused=True)

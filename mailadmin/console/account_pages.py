@@ -44,6 +44,7 @@ def account(account_id: int) -> Answer:
         minutes=found.sync_minutes or boot.settings().sync_minutes,
         asked=asked,
         asked_why=invites.why(asked) if asked else "",
+        is_link_old=asked is not None and invites.has_expired(asked),
         **sync.panel(session, found),
     )
 

@@ -77,7 +77,8 @@ class Fix:
 class Cause:
     """One row: an account by its address, or `number` accounts of a provider by its name (then without account).
 
-    `state` is a word of `accounts.service.state_of`, or "incomplete"; `when` says since when in words, `at` exactly.
+    `state` is a word of `accounts.service.state_of`, or "incomplete", or "link" where one ran out; `when` says since
+    when in words, `at` exactly.
     """
 
     name: str
@@ -123,7 +124,7 @@ class _Trouble:
     @property
     def rank(self) -> int:
         if self.invite:
-            return BY_HAND if self.invite.asked_again_at else WAITING
+            return BY_HAND if self.invite.asked_again_at or invites.has_expired(self.invite) else WAITING
         if self.direction is None:
             return NOT_COMPLETE
         if self.account.health not in ATTENTION:
@@ -209,6 +210,7 @@ def _troubles(session: Session) -> list[_Trouble]:
                 queries.AT_WORK & (Account.incomplete != ""),
                 state_column() == "waiting",
                 Invite.asked_again_at.is_not(None),
+                Invite.id.is_not(None) & ~Account.is_set_up,  # Its link ran out: nobody is waited for any more.
             ),
         )
         .options(load_only(*_COLUMNS), lazyload("*"))
@@ -222,8 +224,10 @@ def _troubles(session: Session) -> list[_Trouble]:
 
 
 def _waits(account: Account, invite: Invite | None) -> bool:
-    """Whether it is the owner's turn, or the owner wants something of us."""
-    return invite is not None and (invite.asked_again_at is not None or state_of(account) == "waiting")
+    """Whether it is the owner's turn, or the owner wants something of us, or the link is all that there was."""
+    if invite is None:
+        return False
+    return invite.asked_again_at is not None or not account.is_set_up or state_of(account) == "waiting"
 
 
 def _lead(account: Account) -> Direction | None:
@@ -272,7 +276,7 @@ def _cause(trouble: _Trouble, row: Sequence[_Trouble], diagnoses: dict[int, list
         fix = Fix(fix.label, "connections.test_provider", acts=True) if again else Fix(t("Show accounts"), "")
     return Cause(
         name=account.address if number == 1 else trouble.provider,
-        state="waiting" if trouble.invite else state_of(account) if trouble.direction else "incomplete",
+        state=_state(trouble),
         when=_when(row, number),
         at=_first(row),
         why=_why(trouble, diagnosis),
@@ -281,6 +285,12 @@ def _cause(trouble: _Trouble, row: Sequence[_Trouble], diagnoses: dict[int, list
         provider_id=account.provider_id,
         number=number,
     )
+
+
+def _state(trouble: _Trouble) -> str:
+    if trouble.invite:
+        return "waiting" if trouble.rank == WAITING else "link"
+    return state_of(trouble.account) if trouble.direction else "incomplete"
 
 
 def _fitting(diagnoses: Iterable[dict[str, Any]], trouble: _Trouble) -> dict[str, Any]:
@@ -332,7 +342,7 @@ _OFFER = Fix("See the fix", "connections.show")  # The test found what works ins
 _LOOK = Fix("See what to do", "console.account")
 _TEST = Fix("Test again", "connections.begin", acts=True)
 _LINK = Fix("Show the link", "invites.ask")
-_LINK_AGAIN = Fix("Send a new link", "invites.resend", acts=True)
+_LINK_AGAIN = Fix("Ask again", "invites.ask")
 _FOLDERS = Fix("Show folders", "sync.folders")
 _FIXES = {
     Category.AUTH: _UPDATE,
@@ -361,7 +371,7 @@ _OF_RULES = {
 def _fix(trouble: _Trouble, diagnosis: dict[str, Any]) -> Fix | None:
     """The thing to do, or None where it goes on by itself."""
     if trouble.invite:
-        fix = _LINK_AGAIN if trouble.invite.asked_again_at or invites.has_expired(trouble.invite) else _LINK
+        fix = _LINK if trouble.rank == WAITING else _LINK_AGAIN
         return Fix(t(fix.label), fix.endpoint, fix.acts)
     if trouble.category is Category.THROTTLED:
         return None

@@ -10,7 +10,7 @@ from mailadmin.console.provider_page import edit_page, new_page
 from mailadmin.console.provider_words import told
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import known_providers
-from mailadmin.mail.types import ServerProtocol
+from mailadmin.mail.types import ServerProtocol, SignInMethod
 from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service
@@ -116,6 +116,7 @@ def _saved(form: ProviderForm, provider: Provider | None) -> Answer | None:
         _sort_out(form, provider)
     if not is_right or form.domains.errors:
         return None
+    had_oauth = provider is not None and SignInMethod.OAUTH in provider.sign_in_methods
     try:
         if provider is not None:
             service.hold(session, provider)
@@ -128,13 +129,22 @@ def _saved(form: ProviderForm, provider: Provider | None) -> Answer | None:
             actor=web.actor(),
         )
         session.commit()
-        return web.done("console.providers", said=t("{name} is saved", name=saved.name))
+        return _done(saved, had_oauth=had_oauth)
     except RuleBroken as broken:
         session.rollback()
         form.refuse(broken)
         if provider and broken.field == "version":
             form.renew_version(provider.version)
         return None
+
+
+def _done(saved: Provider, *, had_oauth: bool) -> Answer:
+    """Back to the list; where OAuth has just come to be offered, to the page on which its app is set up next."""
+    lacks_app = SignInMethod.OAUTH in saved.sign_in_methods and oauth.app_of(db.session(), saved) is None
+    if lacks_app and not had_oauth:
+        words = t("{name} is saved. Next: set up its OAuth app", name=saved.name)
+        return web.done("providers.edit", said=words, provider_id=saved.id)
+    return web.done("console.providers", said=t("{name} is saved", name=saved.name))
 
 
 def _sort_out(form: ProviderForm, provider: Provider | None) -> None:

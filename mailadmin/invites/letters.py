@@ -5,7 +5,9 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from mailadmin.accounts import system_mail
+from mailadmin.accounts.models import Account
 from mailadmin.invites.models import Invite
+from mailadmin.mail.types import SignInMethod
 from mailadmin.notices import service as notices
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import Permission, allows
@@ -34,15 +36,23 @@ def tells(session: Session) -> bool:
     return system_mail.sender(session) is not None
 
 
-def send_link(session: Session, invite: Invite, link: str) -> None:
-    """Owe the owner the link, once. Ring "notice" after the commit."""
+def has_password(account: Account) -> bool:
+    """Whether the mailbox is in use with a stored password, of which the owner's answer takes the place."""
+    return account.is_set_up and account.method not in (None, SignInMethod.OAUTH)
+
+
+def send_link(session: Session, invite: Invite, link: str, *, account: Account) -> None:
+    """Owe the owner of `account` the link, once. Ring "notice" after the commit."""
     notices.forget(session, about(invite))
     who, company = invite.invited_by_name, organisation_name(session)
+    purpose = t("so that its teams can answer its mail together.")
+    if has_password(account):
+        purpose = t("whose password is stored there today. This takes its place.")
     said = t(
         "Hello,\n\n"
         "{who} of {company} asks you to connect the mailbox {address},\n"
-        "so that its teams can answer its mail together. This page explains\n"
-        "what that means:\n\n"
+        "{purpose}\n"
+        "This page explains what that means:\n\n"
         "{link}\n\n"
         "The link works once, until {day}. It is for you alone: whoever has\n"
         "it can answer in your place, so do not pass it on. If you do not\n"
@@ -51,6 +61,7 @@ def send_link(session: Session, invite: Invite, link: str) -> None:
         who=who,
         company=company,
         address=invite.address,
+        purpose=purpose,
         link=link,
         day=day(invite.expires_at),
     )

@@ -236,6 +236,7 @@ def _connect_page(invite: Invite, token: str, told: Progress, form: OwnerForm | 
             form.password.errors = [t("Refused by {host}.", host=way.host)]
     short = f"{invite.expires_at.day} {invite.expires_at:%b}"
     context = {**_who_asks(invite, token), "told": told, "way": way, "form": form, "until_short": short}
+    context["takes_over"] = letters.has_password(invite.account)
     return _closed(web.page("invites/connect.html", None, status, **context))
 
 

@@ -168,7 +168,7 @@ def _send(session: Session, invite: Invite, actor: Actor, public_url: str) -> No
     session.flush()
     how = t("by hand")
     if invite.send_to:
-        letters.send_link(session, invite, link_of(invite, public_url))
+        letters.send_link(session, invite, link_of(invite, public_url), account=account)
         how = invite.send_to
     else:
         notices.forget(session, letters.about(invite))

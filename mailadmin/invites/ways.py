@@ -20,7 +20,8 @@ from mailadmin.text import t
 @dataclass(frozen=True, slots=True)
 class Way:
     """What the owner is asked for. `name` is the provider's, `host` the server that has to let us in, `help_url` where
-    an app password is made; `doors` are all servers that are given the password."""
+    an app password is made; `doors` are all servers that are given the password. The permission to sign in is taken
+    back at `revoke`, a way in words after "open", which begins at `revoke_url`."""
 
     method: SignInMethod
     name: str
@@ -29,6 +30,8 @@ class Way:
     help_url: str = ""
     is_encrypted: bool = True
     doors: tuple[str, ...] = ()
+    revoke: str = ""
+    revoke_url: str = ""
 
     @property
     def is_oauth(self) -> bool:
@@ -64,7 +67,9 @@ def way_of(session: Session, account: Account) -> Way:
             why_not = t("Set PUBLIC_URL first: without it the provider cannot send the owner back to us.")
         why_not = why_not or oauth.why_astray(account, GrantKind.PERSON, oauth.OWNERS)
         if not why_not:
-            return Way(SignInMethod.OAUTH, name, server.host, service_type)
+            told = known_providers.oauth_of(known)
+            revoke, revoke_url = (told.revoke, told.revoke_url) if told else ("", "")
+            return Way(SignInMethod.OAUTH, name, server.host, service_type, revoke=revoke, revoke_url=revoke_url)
     passwords = methods - {SignInMethod.OAUTH}
     if not passwords:
         said = t("{name} lets its owners in with OAuth alone, which cannot be used yet.", name=name)

@@ -27,6 +27,7 @@ _OURS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method"}
 )
 _OUTLOOK = re.compile(r"(^|\.)(outlook\.(office|office365)\.com|outlook\.office365\.us|partner\.outlook\.cn)$")
+_ENTRA = re.compile(r"(^|\.)(microsoftonline\.(com|us|cn)|chinacloudapi\.cn)$")
 _MIXED, _WRONG_SCOPE = "aadsts_700022", "aadsts_70011"
 
 
@@ -36,6 +37,9 @@ def faults(texts: Mapping[str, str], service_type: ServiceType) -> Iterator[Rule
         if len(texts[name]) > most or not texts[name].isprintable():
             yield RuleBroken(t("At most {n} characters on one line.", n=f"{most:,}"), field=name)
     yield from _addresses(texts)
+    if service_type is ServiceType.MICROSOFT and _is_no_client_id(texts["client_id"], texts["token_url"]):
+        said = "The Application (client) ID looks like 8b6f0c3a-…: copy it from the Overview page of the app in Entra."
+        yield RuleBroken(t(said), field="client_id")
     if texts["tenant"] and not _is_tenant(texts["tenant"]):
         said = "The Directory (tenant) ID looks like 8b6f0c3a-…, or is a domain of the company, or one of {words}."
         yield RuleBroken(t(said, words=", ".join(TENANTS)), field="tenant")
@@ -69,6 +73,19 @@ def _why_no_address(text: str) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _is_no_client_id(text: str, token_url: str) -> bool:
+    """Whether `text` is none of Entra, whose are GUIDs. An AD FS of one's own names its clients as it likes."""
+    return bool(text) and is_entra(token_url) and not _GUID.fullmatch(text)
+
+
+def is_entra(url: str) -> bool:
+    """Whether Microsoft's own sign-in, in one of its clouds, answers at `url`, which may hold {tenant}."""
+    try:
+        return bool(_ENTRA.search(urlsplit(url).hostname or ""))
+    except ValueError:
+        return False
 
 
 def _is_tenant(text: str) -> bool:

@@ -40,8 +40,8 @@ def why_not(app: OAuthApp | None, kind: GrantKind) -> str:
         return t("This provider has no OAuth app yet. Set one up first.")
     if kind is GrantKind.SERVICE_ACCOUNT:
         return "" if app.service_key_id and app.token_url else t("The OAuth app has no key of a service account.")
-    if not app.client_id or not app.token_url:
-        return t("The OAuth app has no client ID or no token URL.")
+    if lacking := _lacking({"client ID": app.client_id, "token URL": app.token_url}):
+        return lacking
     has_proof = _has_proof(app)
     if kind is GrantKind.APPLICATION:
         if refused := _why_not_alone(app):
@@ -49,9 +49,17 @@ def why_not(app: OAuthApp | None, kind: GrantKind) -> str:
         if app.client_auth is ClientAuth.NONE or not has_proof:
             return t("The OAuth app has neither a secret nor a certificate, so it cannot speak for itself.")
         return "" if app.app_scopes else t("The OAuth app has no scopes for mailboxes without a person.")
-    if not app.authorize_url or not app.scopes:
-        return t("The OAuth app has no authorization URL or no scopes.")
+    if lacking := _lacking({"authorization URL": app.authorize_url, "scopes": app.scopes}):
+        return lacking
     return "" if has_proof else t("The OAuth app has no client secret, or no certificate, to show who it is.")
+
+
+def _lacking(texts: dict[str, str]) -> str:
+    """Which of two fields is empty, a sentence; empty: neither."""
+    names = [name for name, text in texts.items() if not text]
+    if len(names) > 1:
+        return t("The OAuth app has no {one} and no {other}.", one=t(names[0]), other=t(names[1]))
+    return t("The OAuth app has no {one}.", one=t(names[0])) if names else ""
 
 
 def _why_not_alone(app: OAuthApp) -> str:

@@ -27,7 +27,7 @@ from mailadmin.errors import RuleBroken
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import MailError
 from mailadmin.mail.types import Direction, Rules, Server, ServiceType, StageOutcome
-from mailadmin.oauth import app_rules, apps, expiry, mailbox_steps
+from mailadmin.oauth import app_rules, apps, expiry, mailbox_steps, way_back
 from mailadmin.oauth.app_rules import URLS
 from mailadmin.oauth.models import GrantKind, OAuthApp
 from mailadmin.text import t
@@ -36,7 +36,6 @@ ADDRESS, DISCOVERY, CLIENT, SCOPES, EXPIRY = "address", "discovery", "client", "
 APPLICATION, SERVICE = "application", "service"
 SECONDS = 6.0  # for one step
 ALL_SECONDS = 45.0  # after which no step begins: whatever a job does for longer than a minute counts as lost
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,18 +228,12 @@ class _Verification:
 
     def address(self) -> Found:
         """Where browsers come back to. Whether the provider knows it shows when it is asked, in the next steps."""
-        parts = urlsplit(self.plan.public_url)
-        if not parts.scheme or not parts.netloc:
-            said = "PUBLIC_URL is not set, so nobody can be sent back. Set it to the address of this console."
-            return _failed(t(said))
-        host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
-        if parts.scheme != "https" and host not in _LOOPBACK:
-            said = (
-                "PUBLIC_URL begins with http://. Providers send people back to https:// only, except on this machine."
-            )
-            return _failed(t(said))
+        plan = self.plan
+        signs_in_at = plan.urls["authorize_url"] if plan.person is not None else ""  # Else nobody is sent anywhere.
+        if why := way_back.why_refused(plan.public_url, signs_in_at):
+            return _failed(why)
         said = t("People come back to {url}", url=self.plan.redirect_uri)
-        return _passed(f"{said} {t('Whether the provider knows this address shows when somebody signs in.')}")
+        return _passed(f"{t('Whether the provider knows the address shows when somebody signs in.')} {said}")
 
     def discovery(self) -> Found:
         plan = self.plan

@@ -114,7 +114,7 @@ class MethodForm(VersionedForm):
     """Step 2. A password that is stored stays when none is typed; it is never shown.
 
     Without a server there is no field for one: it is typed on the page where the server is, for that server alone. With
-    OAuth it asks who signs in, unless the OAuth app is missing yet.
+    OAuth it asks who signs in, unless the OAuth app is missing yet. With a `sender` a link for its owner can be sent.
     """
 
     method = RadioField(t("Sign-in method"))
@@ -122,11 +122,14 @@ class MethodForm(VersionedForm):
     send_to = EmailField(t("Send the link to"), [LONG])
     password = PasswordField(t("Password"))
 
-    def __init__(self, account: Account, known: Ways) -> None:
+    def __init__(self, account: Account, known: Ways, *, sender: Account | None) -> None:
         self.known, self.open_methods = known, {way.method for way in known.open}
         usual = account.method if account.method in self.open_methods else known.first and known.first.method
         by = known.who[0].key if known.who else None
-        super().__init__(data={"version": account.version, "method": usual, "by": by})
+        values = {"version": account.version, "method": usual, "by": by, "send_to": account.address}
+        super().__init__(data=values)
+        if sender is None:
+            del self.send_to
         self.has_password = account.method not in (None, SignInMethod.OAUTH)
         if account.server(Direction.INCOMING) is None or not known.takes_passwords:
             del self.password

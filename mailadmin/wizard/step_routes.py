@@ -6,6 +6,7 @@ from flask import request
 
 from mailadmin import boot, db, queue, web
 from mailadmin.accounts import service as accounts
+from mailadmin.accounts import system_mail
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
 from mailadmin.errors import RuleBroken
@@ -35,7 +36,7 @@ def method(account_id: int) -> Answer:
         return web.done("wizard.settings", account_id=account_id)
     insists = request.args.get("insists") == "1" or account.method is SignInMethod.PASSWORD
     known = ways(account, app=oauth.app_of(session, account.provider), insists=insists)
-    form = MethodForm(account, known)
+    form = MethodForm(account, known, sender=system_mail.sender(session))
     if form.validate_on_submit():
         try:
             if form.is_oauth:
@@ -58,7 +59,7 @@ def _by_oauth(account: Account, form: MethodForm) -> Answer:
         return web.done("console.oauth_app", provider_id=account.provider.id)
     by = form.by.data
     if by == OWNER:
-        return _asking_owner(account, form.send_to.data or "")
+        return _asking_owner(account, (form.send_to.data if form.send_to else "") or "")
     kind = GrantKind(by) if by in set(GrantKind) else GrantKind.PERSON
     return connecting(account, kind=kind, came_from="wizard", is_delegate=by == DELEGATE)
 

@@ -31,6 +31,23 @@ GENERAL = [
 ]
 
 
+def test_where_an_app_signs_in_by_itself_no_owner_is_asked_to() -> None:
+    error = MailError(Category.OAUTH, "No.", code="oauth_challenge", permanent=True)
+    asked = diagnose(error, direction=Direction.INCOMING, server=SERVER, address="sales@example.org")
+    alone = diagnose(error, direction=Direction.INCOMING, server=SERVER, address="sales@example.org", alone=True)
+    assert (asked["turn"], alone["turn"]) == ("owner", "administrator")
+    assert "owner" in " ".join(asked["action"])
+    assert "owner" not in " ".join(alone["action"])
+    assert "may open sales@example.org" in alone["action"][0]
+    assert "Verify set-up" in alone["action"][1]
+
+
+def test_what_an_administrator_can_mend_is_told_for_an_app_as_well() -> None:
+    error = MailError(Category.OAUTH, "No.", code="oauth_invalid_client", permanent=True)
+    told = [diagnose(error, direction=Direction.INCOMING, server=SERVER, alone=alone) for alone in (True, False)]
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize(("rule", "category", "stage", "permanent"), GENERAL, ids=[row[0] for row in GENERAL])
 def test_a_failure_without_a_code_meets_the_general_rule_of_its_stage(
     rule: str, category: str, stage: str, permanent: bool

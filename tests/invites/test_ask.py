@@ -29,6 +29,7 @@ from tests.invites.post import (
     letters,
     link_in,
     refused,
+    run_out,
     without_oauth,
 )
 from tests.oauth.harbour import PASSWORD, SALES, Harbour, connected
@@ -129,6 +130,58 @@ def test_lists_say_that_somebody_is_waited_for(harbour: Harbour, ada_at: Browser
         assert [cause.state for cause in attention.causes(session)[0]] == ["waiting"]
         listed = session.execute(db.Base.metadata.tables["account"].select().with_only_columns(accounts.state_column()))
         assert sorted(listed.scalars()) == ["connected", "waiting"]
+
+
+def test_link_that_ran_out_is_work_for_an_administrator(harbour: Harbour, ada_at: Browser) -> None:
+    a_company(harbour)
+    account = without_oauth(harbour)
+    asked(ada_at, account, SALES)
+    assert "No account needs attention" not in ada_at.get("/").words()
+    with db.reading() as session:
+        assert [(cause.state, cause.fix.label) for cause in attention.causes(session)[0] if cause.fix] == [
+            ("waiting", "Show the link")
+        ]
+    assert ada_at.get(f"/accounts/{account.id}/invite").all("form", action=f"/accounts/{account.id}/invite/revoke")
+    run_out(account)
+    overview = ada_at.get("/")
+    assert "Link has run out" in overview.words()
+    assert "The connect link has run out." in overview.words()
+    assert "None of them needs attention." not in overview.words(overview.one("p", id="headline"))
+    (button,) = overview.all("a", href=f"/accounts/{account.id}/invite")
+    assert overview.words(button) == "Ask again"
+    page = ada_at.get(f"/accounts/{account.id}/invite")
+    assert [page.words(each) for each in page.all("button", class_="primary")] == ["Send a new link"]
+    assert not page.all("form", action=f"/accounts/{account.id}/invite/revoke")
+    ada_at.post(f"/accounts/{account.id}/invite/resend")
+    with db.reading() as session:
+        assert [cause.state for cause in attention.causes(session)[0]] == ["waiting"]
+
+
+def test_link_that_ran_out_is_told_before_the_clock_has_seen_it(harbour: Harbour, ada_at: Browser) -> None:
+    a_company(harbour)
+    account = without_oauth(harbour, is_set_up=True)
+    refused(account)
+    asked(ada_at, account)
+    with db.transaction() as session:
+        service.get_open(session, account.id).expires_at = db.now() - timedelta(minutes=1)
+    with db.reading() as session:
+        assert [cause.state for cause in attention.causes(session)[0]] == ["link"]
+    page = ada_at.get(f"/accounts/{account.id}")
+    assert "The owner has not connected it" in page.words()
+    assert "Ask again" in [page.words(a) for a in page.all("a", href=f"/accounts/{account.id}/invite")]
+    with db.transaction() as session:
+        service.settle_all(session)
+    with db.reading() as session:
+        assert [cause.state for cause in attention.causes(session)[0]] == ["refused"]
+
+
+def test_old_link_of_an_account_that_works_is_nobodys_trouble(harbour: Harbour, ada_at: Browser) -> None:
+    a_company(harbour)
+    account = without_oauth(harbour, is_set_up=True)
+    asked(ada_at, account)
+    run_out(account)
+    with db.reading() as session:
+        assert attention.causes(session) == ([], 0)
 
 
 def test_letter_that_nobody_takes_is_told_where_the_link_is(harbour: Harbour, ada_at: Browser) -> None:

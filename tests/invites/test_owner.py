@@ -10,6 +10,7 @@ from mailadmin import db
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
 from mailadmin.activity.models import Activity
+from mailadmin.mail import known_providers
 from mailadmin.mail.types import Direction, SignInMethod
 from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import SealedSecret
@@ -79,6 +80,9 @@ def test_owner_types_the_password_and_the_account_sets_itself_up(
     assert owner.get(f"{link}/progress", htmx=True).headers["HX-Redirect"] == link
     assert "sales@example.org is connected Thank you. Ada Lindqvist has been told." in words(owner.get(link))
     done()
+    page = ada_at.get(f"/accounts/{account.id}/invite")
+    assert "Ask the owner to connect" not in page.words()
+    assert [page.words(button) for button in page.all("button", class_="primary")] == []
     found = account_now(account)
     assert (found.method, found.health, found.is_set_up) == (SignInMethod.PASSWORD, Health.HEALTHY, True)
     assert (found.asked_owner_at, accounts.state_of(found)) == (None, "connected")
@@ -322,3 +326,44 @@ def test_letter_says_until_when_and_whom_to_call(account: Account, ada_at: Brows
     said = text_of(letters(harbour)[0])
     assert "Ada Lindqvist of Example Ltd asks you to connect" in said
     assert "Call Example Ltd before you go on." in said
+
+
+def test_owner_of_a_mailbox_with_a_stored_password_is_told_that_this_takes_its_place(
+    harbour: Harbour, ada_at: Browser, owner: Browser
+) -> None:
+    a_company(harbour)
+    account = harbour.account()
+    harbour.sink.messages.clear()
+    link = asked(ada_at, account, SALES)
+    done()
+    said = text_of(letters(harbour)[0])
+    assert "whose password is stored there today. This takes its place." in said
+    assert "answer its mail together" not in said
+    page = owner.get(link)
+    assert "is stored at Example Ltd today, and this takes the place of the password." in words(page)
+    assert "answer this mailbox’s mail together" not in page.words()
+
+
+def test_connected_owner_is_led_to_where_the_permission_is_taken_back(
+    harbour: Harbour, ada_at: Browser, owner: Browser
+) -> None:
+    a_company(harbour)
+    account = harbour.account(is_set_up=False, with_password=False)
+    link = asked(ada_at, account)
+    address = owner.post(link).one("a", rel="noreferrer").get("href", "")
+    owner.get(path_of(harbour.idp.agree(address, SALES)))
+    done()
+    assert "open the security settings of your account at Harbour" in words(owner.get(link))
+    for key, url in (
+        ("google", "https://myaccount.google.com/connections"),
+        ("outlook", "https://account.live.com/consent/Manage"),
+    ):
+        with db.transaction() as session:
+            provider = accounts.get(session, account.id).provider
+            assert provider is not None
+            provider.catalogue_key = key
+        known = known_providers.oauth_of(known_providers.everyone()[key])
+        assert known is not None
+        page = owner.get(link)
+        assert f"open {known.revoke}, and remove the app" in words(page)
+        assert page.all("a", href=url)

@@ -20,6 +20,7 @@ from tests.mail.test_known_oauth import FOUND
 from tests.oauth.harbour import CLIENT_SECRET, PUBLIC_URL, SALES, Harbour, work
 from tests.pages import Browser, Page
 
+CLIENT_ID = "8b6f0c3a-1111-4222-8333-444455556666"
 FILLED = {
     "client_id": "mailadmin",
     "secret": " hush \n",
@@ -144,7 +145,7 @@ def test_microsoft_comes_filled_in_and_its_clouds_change_the_addresses(ada_at: B
     known = FOUND["microsoft-365"].at()
     typed = {name: page.value(name) for name in ("issuer", "authorize_url", "token_url", "jwks_url", "tenant")}
     typed |= {"scopes": "\r\n".join(known.scopes), "app_scopes": known.app_scopes[0]}
-    typed |= {"client_id": "app", "secret": "hush", "cloud": "china", "client_auth": "client_secret_post"}
+    typed |= {"client_id": CLIENT_ID, "secret": "hush", "cloud": "china", "client_auth": "client_secret_post"}
     assert ada_at.post(path, typed).status == 303
     app = stored(provider)
     assert app.token_url == "https://login.partner.microsoftonline.cn/{tenant}/oauth2/v2.0/token"

@@ -210,6 +210,14 @@ def test_the_id_of_a_secret_of_microsoft_is_not_taken_for_the_secret(session: Se
     assert "Secret ID" in told["secret"]
 
 
+def test_a_client_id_of_microsoft_looks_like_one(session: Session) -> None:
+    provider = a_provider(session, service_type=ServiceType.MICROSOFT)
+    url = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
+    assert "looks like 8b6f0c3a-…" in refused(session, provider, token_url=url, client_id="Mailadmin")["client_id"]
+    assert saved(session, provider, token_url=url, client_id=TENANT).client_id == TENANT
+    assert saved(session, a_provider(session, name="AD FS", domains=(), service_type=ServiceType.MICROSOFT))
+
+
 @pytest.mark.parametrize("field", ["token_url", "authorize_url", "userinfo_url", "revocation_url", "issuer"])
 def test_a_stored_secret_is_not_sent_to_a_new_server(session: Session, field: str) -> None:
     provider = a_provider(session)

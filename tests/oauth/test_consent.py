@@ -8,7 +8,7 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
 from mailadmin.activity.models import Activity
 from mailadmin.connections import service as connections
-from mailadmin.connections.models import CheckOutcome
+from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Bearer, Direction, Password, SignInMethod
@@ -171,6 +171,19 @@ def test_an_app_opens_mailboxes_without_a_person(house: House) -> None:
     house.age(account, 0)
     oauth.make_fresh(account.id, boot.settings().rules)
     assert house.idp.count("token", grant_type="client_credentials") == 2
+
+
+def test_a_mailbox_that_does_not_let_the_app_in_is_no_matter_of_its_owner(house: House) -> None:
+    account = house.account("support@example.org")
+    with db.transaction() as session:
+        found = accounts.get(session, account.id)
+        oauth.begin_alone(session, found, kind=GrantKind.APPLICATION, actor=SYSTEM, came_from="account")
+    house.work()
+    with db.reading() as session:
+        check = session.scalars(select(Check)).one()
+    assert check.diagnosis
+    assert check.diagnosis["turn"] == "administrator"
+    assert "Verify set-up" in " ".join(check.diagnosis["action"])
 
 
 def test_a_deleted_account_gives_its_grant_back_and_leaves_no_secret(house: House) -> None:

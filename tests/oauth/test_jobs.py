@@ -1,4 +1,4 @@
-"""The job that asks providers, when something of ours breaks: nobody waits for ever, and nothing is tried without end."""
+"""The job that asks providers, when something of ours breaks: nobody waits for ever, nothing is tried without end."""
 
 import pytest
 

@@ -9,6 +9,7 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.mail.types import Direction, SignInMethod
 from mailadmin.oauth import service as oauth
+from tests.invites.post import a_company
 from tests.oauth.harbour import PASSWORD, SALES, TOMAS, Harbour, connected, path_of, work
 from tests.pages import Browser, Page
 
@@ -65,6 +66,21 @@ def test_step_two_can_ask_the_owner(ada_at: Browser, harbour: Harbour) -> None:
     assert stored(account).asked_owner_at is not None
 
 
+def test_step_two_offers_to_send_the_link_only_where_an_account_sends_e_mail(ada_at: Browser, harbour: Harbour) -> None:
+    account = harbour.account(is_set_up=False, with_password=False)
+    path = f"/accounts/{account.id}/method"
+    page = ada_at.get(path)
+    assert not page.all("input", name="send_to")
+    assert "You copy the link on the next page and pass it on" in page.words()
+    assert page.all("a", href="/settings#sender")
+    a_company(harbour)
+    page = ada_at.get(path)
+    assert page.value("send_to") == SALES
+    assert "You copy the link on the next page" not in page.words()
+    ada_at.post(path, {"version": "1", "method": "oauth", "by": "owner", "send_to": "tomas@example.org"})
+    assert "tomas@example.org, waits to be sent" in ada_at.get(f"/accounts/{account.id}/invite").words()
+
+
 def test_settings_say_who_signed_in_and_offer_to_sign_in_again(ada_at: Browser, harbour: Harbour) -> None:
     account = harbour.account()
     path = f"/accounts/{account.id}/settings"
@@ -109,6 +125,8 @@ def test_token_goes_to_no_other_server_and_the_host_says_why(ada_at: Browser, ha
     assert found.method is None
     page = ada_at.get(answer.location)
     assert "Its servers have changed, so somebody has to sign in again" in page.words()
+    assert "Not signed in yet" in page.words()
+    assert "Does not work" not in page.words()
     assert page.all("form", action=f"/accounts/{account.id}/oauth")
 
 

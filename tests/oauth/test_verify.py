@@ -15,7 +15,7 @@ from mailadmin.authorization import Client, ClientAuth, Tokens
 from mailadmin.db import now
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Rules, ServiceType
-from mailadmin.oauth import service, verify
+from mailadmin.oauth import service, verify, way_back
 from mailadmin.oauth.apps import KEY, SECRET, SERVICE_KEY
 from mailadmin.oauth.mailbox_steps import Lines
 from mailadmin.oauth.models import GrantKind, OAuthApp
@@ -84,6 +84,43 @@ def test_a_right_app_passes_and_what_was_not_tried_is_skipped(harbour: Harbour) 
 def test_people_must_be_able_to_come_back(harbour: Harbour, url: str, outcome: str) -> None:
     steps = verified(harbour, an_app(harbour), public_url=url)
     assert steps["address"]["outcome"] == outcome
+
+
+GOOGLE = "https://accounts.google.com/o/oauth2/v2/auth"
+ENTRA = "https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize"
+
+
+@pytest.mark.parametrize(
+    ("at", "url", "words"),
+    [
+        (GOOGLE, "https://10.1.2.3", "IP address 10.1.2.3"),
+        (GOOGLE, "https://[fd00::1]:8443", "IP address fd00::1"),
+        (GOOGLE, "https://console.corp.internal", "public ending"),
+        (GOOGLE, "https://console", "public ending"),
+        (GOOGLE, "http://127.0.0.1:8000", ""),
+        (GOOGLE, "http://localhost:8000", ""),
+        (GOOGLE, "https://console.example.com", ""),
+        (ENTRA, "http://127.0.0.1:8000", "http://localhost"),
+        (ENTRA, "http://localhost:8000", ""),
+        (ENTRA, "https://127.0.0.1:8000", ""),
+        (ENTRA, "https://console.corp.internal", ""),
+        ("https://id.example.net/authorize", "https://10.1.2.3", ""),
+    ],
+)
+def test_each_provider_sends_people_back_only_to_hosts_that_it_takes(at: str, url: str, words: str) -> None:
+    why = way_back.why_refused(url, at)
+    assert (words in why) if words else why == ""
+    assert not why or "set PUBLIC_URL" in why.replace("Set", "set")
+
+
+def test_a_host_that_google_takes_for_nobody_fails_where_people_sign_in(harbour: Harbour) -> None:
+    app_id = an_app(harbour, authorize_url=GOOGLE)
+    step = verified(harbour, app_id, public_url="https://10.1.2.3")["address"]
+    assert (step["outcome"], "IP address 10.1.2.3" in step["detail"]) == ("failed", True)
+
+
+def test_what_is_missing_is_named(harbour: Harbour) -> None:
+    assert "has no token URL." in verified(harbour, an_app(harbour, token_url="", app_scopes=""))["client"]["detail"]
 
 
 def test_a_wrong_secret_is_told_with_the_words_of_the_provider(harbour: Harbour) -> None:

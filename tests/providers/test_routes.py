@@ -59,6 +59,16 @@ def test_provider_is_added_by_hand(ada_at: Browser, session: Session) -> None:
     assert provider.server(Direction.OUTGOING) == smtp()
 
 
+def test_provider_that_comes_to_offer_oauth_leads_to_its_app_once(ada_at: Browser) -> None:
+    offering = {**FILLED, "method_oauth": "y"}
+    path = ada_at.post("/providers/new", offering).location
+    assert path.startswith("/providers/")
+    page = ada_at.get(path)
+    assert "Next: set up its OAuth app" in page.words()
+    assert page.all("a", href=f"{path}/oauth")
+    assert ada_at.post(path, {**offering, "version": page.value("version")}).location == "/providers"
+
+
 def test_form_answers_htmx_with_itself_and_then_sends_it_on(ada_at: Browser) -> None:
     refused = ada_at.post("/providers/new", {**FILLED, "name": ""}, htmx=True)
     assert refused.status == 422

@@ -11,9 +11,11 @@ from mailadmin.config import read_settings
 from mailadmin.mail.types import SignInMethod
 from mailadmin.oauth.apps import redirect_uri
 from tests import factories
-from tests.browser.conftest import chromium, examine, listened_to, screenshots, sign_in  # noqa: F401
+from tests.browser.conftest import examine, listened_to, sign_in
 from tests.conftest import SECRET_KEY
+from tests.moves.conftest import fleet  # noqa: F401
 from tests.moves.fleet import SALES, SUPPORT, WIM, Fleet
+from tests.oauth.conftest import harbour, running_harbour  # noqa: F401
 from tests.oauth.harbour import CLIENT_SECRET, Harbour
 from tests.real import Installation, eventually
 
@@ -21,7 +23,7 @@ OAUTH, PASSWORD = SignInMethod.OAUTH, SignInMethod.PASSWORD
 
 
 @pytest.fixture
-def console(tmp_path: Path, harbour: Harbour) -> Iterator[Installation]:
+def console(tmp_path: Path, harbour: Harbour) -> Iterator[Installation]:  # noqa: F811
     """`mailadmin up`, which trusts the provider; this process shares its database."""
     installation = Installation(tmp_path)
     public_url = f"http://127.0.0.1:{installation.port}"
@@ -40,7 +42,7 @@ def console(tmp_path: Path, harbour: Harbour) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def there(console: Installation, fleet: Fleet) -> Fleet:
+def there(console: Installation, fleet: Fleet) -> Fleet:  # noqa: F811
     """Three accounts with passwords: one is Ada's, one opens for the app, one for neither."""
     fleet.begin(SALES, SUPPORT, WIM)
     back = redirect_uri(fleet.provider_id, f"http://127.0.0.1:{console.port}")
@@ -55,10 +57,10 @@ def there(console: Installation, fleet: Fleet) -> Fleet:
 
 
 def test_campaign_from_report_to_rollback(
-    chromium: Browser,  # noqa: F811
+    chromium: Browser,
     console: Installation,
     there: Fleet,
-    screenshots: Path,  # noqa: F811
+    screenshots: Path,
 ) -> None:
     with listened_to(chromium, console, ignore_https_errors=True) as context:
         page = context.new_page()
