@@ -40,6 +40,7 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.incoming import open_incoming as open_server
 from mailadmin.mail.types import Bearer, Direction, ServerProtocol
 from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import GrantKind
 from mailadmin.organisation import service as organisation
 from mailadmin.sync import passes
 from mailadmin.sync.going import LEASE_SECONDS, WATCH_SECONDS, FolderTrouble, Going, Stopped, Timed
@@ -130,7 +131,9 @@ def _begin(run_id: int, batch: int, trouble: MailError | None = None) -> tuple[G
             finish_run(session, run, account, failed)
         else:
             if trouble is not None:
-                finish_run(session, run, account, replace(_told(account, leg, trouble), says_health=trouble.permanent))
+                finish_run(
+                    session, run, account, replace(_told(session, account, leg, trouble), says_health=trouble.permanent)
+                )
                 if not trouble.permanent:  # The account is not to blame while its provider is only busy.
                     account.next_sync_at = oauth.next_try_at(session, account.id)
                 leases.release(session, held)
@@ -177,14 +180,18 @@ def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending:
 def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
     """The end of a run that `error` broke off, with its diagnosis."""
     with db.reading() as session:
-        account = session.get(Account, going.account_id)
-    return _told(account, leg, error)
+        return _told(session, session.get(Account, going.account_id), leg, error)
 
 
-def _told(account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
-    address = account.address if account else ""
+def _told(session: Session, account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
+    grant = oauth.grant_of(session, account.id) if account else None
     told = connections.diagnose(
-        error, direction=Direction.INCOMING, server=leg.server, user_name=leg.how.username, address=address
+        error,
+        direction=Direction.INCOMING,
+        server=leg.server,
+        user_name=leg.how.username,
+        address=account.address if account else "",
+        alone=grant is not None and grant.kind is not GrantKind.PERSON,
     )
     return Ending(
         RunOutcome.FAILED, told["title"], Category(told["category"]), error.detail, error.permanent, diagnosis=told
