@@ -13,7 +13,7 @@ from mailadmin.accounts.models import Account, Draft
 from mailadmin.connections import tokens
 from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
-from mailadmin.connections.result import Failure, Result
+from mailadmin.connections.result import Failure, Result, broke_off
 from mailadmin.db import now
 from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import Category, MailError
@@ -110,7 +110,8 @@ def _close_draft(
     if account is not None:
         check.account_id, check.account_version = account.id, account.version
     elif check.attempt is not None:
-        oauth.refuse(session, check.attempt, next(iter(result.failures.values())).error)
+        failure = next(iter(result.failures.values()), None)
+        oauth.refuse(session, check.attempt, failure.error if failure else broke_off())
     check.draft = None
     session.flush()
     drafts.forget(session, draft)

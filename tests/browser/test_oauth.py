@@ -230,7 +230,8 @@ def test_4_a_permission_that_was_taken_back_is_given_again(page: Page, harbour: 
     harbour.idp.withdraw(WIM)
     page.goto(account)
     press(page, "Test")
-    expect(page.get_by_role("heading", name="The mail server refused the token").first).to_be_visible()
+    gone = page.get_by_role("heading", name="The stored sign-in is no longer good").first
+    expect(gone).to_be_visible(timeout=20_000)  # The server refuses the token, the provider a new one.
     picture(page, screenshots / "oauth-test-failed.png")
     page.goto("/")
     picture(page, screenshots / "oauth-overview.png")
