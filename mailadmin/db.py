@@ -89,7 +89,8 @@ def connect(url: str, *, busy_seconds: float = 5.0, pool_size: int = 5) -> Engin
     Its errors do not quote values: they end in logs and with failed jobs, and a value may be what somebody typed.
     """
     if not url.startswith("sqlite"):
-        patience = {"options": f"-c lock_timeout={int(busy_seconds * 1000)}"}
+        # Our queries are short: to compile one takes longer than to run it.
+        patience = {"options": f"-c lock_timeout={int(busy_seconds * 1000)} -c jit=off"}
         return create_engine(
             url,
             connect_args=patience,
