@@ -44,7 +44,7 @@ def identity(client: Client, rules: Rules, deadline: Deadline, *, tokens: Tokens
         return Identity(doubted=_doubted(claims))
     fields = _userinfo(client, rules, deadline, tokens.access)
     if "sub" in claims and fields.get("sub", claims["sub"]) != claims["sub"]:  # OpenID Connect Core 5.3.2
-        raise _unbelievable("The userinfo URL speaks of somebody else than the id token.", "oauth_wrong_identity")
+        raise _unbelievable("The userinfo URL speaks of somebody else than the id token.", "oauth_issuer")
     addresses = _of_userinfo(client, claims, fields)
     return Identity(addresses, "userinfo", _name(fields) or _name(claims), _doubted(claims) + _doubted(fields))
 

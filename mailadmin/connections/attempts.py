@@ -22,7 +22,6 @@ from mailadmin.oauth.models import Attempt, AttemptState, GrantKind, KeptPasswor
 from mailadmin.oauth.words import short_name
 from mailadmin.text import t
 
-WRONG_IDENTITY = "oauth_wrong_identity"
 SILENT = timedelta(seconds=10)
 # How far an attempt is, in one word each. The first four go on by themselves.
 AWAY, ASKING, TESTING, LATE, CONNECTED, UNTESTED, SOMEBODY_ELSE, FAILED, REFUSED = (
@@ -116,7 +115,7 @@ def _stage(attempt: Attempt, check: Check | None) -> str:
     has_failed = check is not None and check.outcome is CheckOutcome.FAILED
     if attempt.state is AttemptState.DONE:
         return UNTESTED if has_failed else CONNECTED
-    if attempt.failed_code == WRONG_IDENTITY:
+    if attempt.failed_code == oauth.WRONG_IDENTITY:
         return SOMEBODY_ELSE
     return FAILED if has_failed else REFUSED
 

@@ -108,7 +108,7 @@ def begin_oauth(session: Session, invite: Invite, *, binder: str, public_url: st
         invite.account,
         binder=binder,
         actor=owner_of(invite, from_address),
-        came_from="invite",
+        came_from=oauth.OWNERS,
         public_url=public_url,
         chooses=chooses,
     )

@@ -123,7 +123,7 @@ def callback(provider_id: int) -> Answer:
         log.info("%s: an answer of provider %s was not taken: %s", web.number(), provider_id, broken.message)
         cookie[PROBLEM] = broken.message
         return _quiet(web.done("oauth.lost"))
-    if came_from == "invite":
+    if came_from == service.OWNERS:
         queue.ring("token")
         return _quiet(web.done("invites.back"))
     return _quiet(on_the_way(attempt_id))

@@ -262,7 +262,7 @@ def test_the_userinfo_url_speaks_of_the_same_person(idp: OAuthServer, client: Cl
     assert identity(idp, client) == Identity((WIM,), "userinfo", "Wim Example")
     idp.userinfo = lambda person: {"sub": "somebody else", "email": "boss@example.org"}
     error = refused(identity, idp, client)
-    assert (error.category, error.code) == (Category.OAUTH, "oauth_wrong_identity")
+    assert (error.category, error.code) == (Category.OAUTH, "oauth_issuer")
 
 
 @pytest.mark.parametrize(
