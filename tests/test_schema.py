@@ -1,7 +1,7 @@
 """Migrations: head equals the models, both directions work, and a filled database keeps every row."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]
 def test_head_equals_the_models(empty: sa.Engine) -> None:
     schema.upgrade(empty)
     with empty.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": _types_differ})
+        context = MigrationContext.configure(connection, opts={"compare_type": _types_differ, "include_name": _is_ours})
         assert compare_metadata(context, db.Base.metadata) == []
 
 
@@ -66,7 +66,7 @@ def test_a_filled_database_keeps_every_row(empty: sa.Engine, before: str, after:
 def _fill(engine: sa.Engine, rows: int = 3) -> dict[str, int]:
     """Put `rows` rows into every table, following foreign keys; the answer counts them by table."""
     tables = sa.MetaData()
-    tables.reflect(engine)
+    tables.reflect(engine, only=lambda name, _: _is_ours(name))
     made: dict[str, list[dict[str, Any]]] = {}
     with engine.begin() as connection:
         for table in tables.sorted_tables:
@@ -93,6 +93,7 @@ VALUES: list[tuple[type[Any], Callable[[int], Any]]] = [
     (sa.Integer, lambda n: n),
     (sa.Uuid, lambda n: uuid4()),
     (sa.DateTime, lambda n: datetime(2026, 1, n, tzinfo=UTC)),
+    (sa.Date, lambda n: date(2026, 1, n)),
     (sa.LargeBinary, lambda n: bytes([n]) * 32),
     (sa.JSON, lambda n: [n]),
     (sa.String, lambda n: f"x{n}"),
@@ -109,6 +110,11 @@ def _value(column: sa.Column[Any], n: int) -> Any:
 def _count(engine: sa.Engine, tables: dict[str, int]) -> dict[str, int]:
     with engine.connect() as connection:
         return {t: connection.scalar(sa.select(sa.func.count()).select_from(sa.table(t))) or 0 for t in tables}
+
+
+def _is_ours(name: str | None, _kind: str = "", _parents: object = None) -> bool:
+    # Full-text search is made by plain statements: tables that SQLite keeps by itself, an index on PostgreSQL.
+    return not (name or "").startswith(("message_words", "ix_message_text_words"))
 
 
 def _types_differ(_context: object, _inspected: object, _column: object, kept: Any, wanted: Any) -> bool | None:

@@ -62,6 +62,15 @@ class NewContacts(StrEnum):
     EVERYBODY = "everybody"
 
 
+class Visibility(StrEnum):
+    """What others see, on a contact's page, of the mail of a personal account."""
+
+    NOTHING = "nothing"
+    METADATA = "metadata"  # that there was mail, and when
+    SUBJECT = "subject"
+    EVERYTHING = "everything"
+
+
 class Account(Base):
     """One mail account.
 
@@ -69,7 +78,7 @@ class Account(Base):
     the window was chosen; None means everything. `version` grows with every change by a person, so that the second of
     two administrators is told and a job notices that its settings are old. `wanted_folders` is for accounts that set
     themselves up once a test has passed: None means that a person chooses, empty the usual choice, else paths separated
-    by "|".
+    by "|". `waits_until` is how long its server, or its provider, wants to be left alone.
     """
 
     __tablename__ = "account"
@@ -155,6 +164,13 @@ class Account(Base):
     stored: Mapped[int] = mapped_column(default=0)  # messages in the active folders, written by sync
     running_since: Mapped[datetime | None]  # written by sync
     incomplete: Mapped[str] = mapped_column(Text, default="")  # why less is stored than wanted; written by sync
+    audited_at: Mapped[datetime | None]  # when a sync last compared everything with the server
+    audit_agrees: Mapped[bool | None]  # whether all was equal afterwards; None: never audited
+    watched_since: Mapped[datetime | None]  # the server tells a watcher of new mail; written by sync
+    waits_until: Mapped[datetime | None]  # written by sync
+    waits_reason: Mapped[str] = mapped_column(Text, default="")
+    keep_months: Mapped[int | None]  # older mail is forgotten here, never on the server; None: nothing is
+    visibility: Mapped[Visibility] = mapped_column(words(Visibility), default=Visibility.NOTHING)
 
     health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW, index=True)
     health_category: Mapped[Category | None] = mapped_column(words(Category))

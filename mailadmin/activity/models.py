@@ -21,3 +21,4 @@ class Activity(Base):
     detail: Mapped[str] = mapped_column(Text, default="")
     account_id: Mapped[int | None] = mapped_column(index=True)
     from_address: Mapped[str] = mapped_column(String(60), default="")
+    kind: Mapped[str] = mapped_column(String(20), default="", index=True)  # see service.py

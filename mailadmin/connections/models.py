@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.accounts.models import Account, Draft
@@ -80,3 +80,15 @@ class UnprovedTest(Base):
     tested_by: Mapped[str] = mapped_column(String(200))
     host: Mapped[str] = mapped_column(String(253), index=True)
     tested_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class FailingHost(Base):
+    """A mail server that has let nobody in since `failing_since`: how often it was tried, and when it may be again."""
+
+    __tablename__ = "failing_host"
+
+    host: Mapped[str] = mapped_column(String(260), primary_key=True)  # name:port
+    failing_since: Mapped[datetime] = mapped_column(default=now)
+    failures: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text, default="")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin.accounts.models import Account, Kind, NewContacts
 from mailadmin.activity import service as activity
-from mailadmin.contacts.models import Contact
+from mailadmin.contacts.models import Contact, key_of
 from mailadmin.db import now
 from mailadmin.mail.types import Envelope, Role
 from mailadmin.permissions import Actor
@@ -105,7 +105,7 @@ def _insert(session: Session, account_id: int, people: Mapping[str, str], *, is_
     is_ours = TABLE.c.account_id == account_id if is_personal else true()
     gets_name = (TABLE.c.name == "") & (new.name != "") & is_ours
     statement = insert.on_conflict_do_update(
-        index_elements=["address"],
+        index_elements=["key"],
         set_={
             "name": case((moves | gets_name, new.name), else_=TABLE.c.name),
             "account_id": case((moves, new.account_id), else_=TABLE.c.account_id),
@@ -114,7 +114,13 @@ def _insert(session: Session, account_id: int, people: Mapping[str, str], *, is_
         where=moves | gets_name,
     )
     rows = [
-        {"address": address, "name": people[address], "account_id": account_id, "created_at": moment}
+        {
+            "key": key_of(address),
+            "address": address,
+            "name": people[address],
+            "account_id": account_id,
+            "created_at": moment,
+        }
         for address in sorted(people)
     ]
     session.connection().execute(statement, rows)
