@@ -12,6 +12,7 @@ from mailadmin.mail.types import Rules
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_CHECK_SECONDS = 45  # A job has 120 seconds, and may be at its end when it takes the last test.
+LEAST_DIFFERENT = 8  # characters of SECRET_KEY
 TRUE = {"1", "true", "yes", "on"}
 
 
@@ -52,6 +53,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             "SECRET_KEY is missing or shorter than 32 characters. Set it to a long random text, or use `mailadmin up`,"
             " which keeps one in its data folder."
         )
+    if len(set(key)) < LEAST_DIFFERENT:
+        raise SettingMissing("SECRET_KEY is not random enough. `mailadmin vault key` prints a good one.")
     public_url = environ.get("PUBLIC_URL", "").rstrip("/")
     return Settings(
         database_url=_database_url(environ),
@@ -126,7 +129,18 @@ def _redis_url(environ: Mapping[str, str]) -> str:
         raise SettingMissing(
             "REDIS_URL is missing. Name a Redis or Valkey server, or use `mailadmin up`, which brings one."
         )
+    if is_open_to_others(url):
+        raise SettingMissing(
+            f"The queue server {without_password(url)} is on another machine and asks for no password, so whoever"
+            " reaches it could give us jobs. Set a password there and write it into REDIS_URL: redis://:PASSWORD@HOST."
+        )
     return url
+
+
+def is_open_to_others(redis_url: str) -> bool:
+    """Whether the queue server is on another machine and asks for no password."""
+    parts = urlsplit(redis_url)
+    return parts.scheme != "unix" and not parts.password and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
 
 
 def without_password(url: str) -> str:

@@ -1,17 +1,19 @@
 """The one table of secrets: passwords and tokens, sealed; other tables point to its rows.
 
 A secret is sealed against its own id, chosen before the insert, and its purpose, so that a ciphertext copied to another
-row or another use does not open. Rotation of keys walks this one table.
+row or another use does not open. Rotation of keys walks this one table: rows are never changed but by it, so it may
+run beside everything else, be killed, and go on.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import LargeBinary, String, delete
+from sqlalchemy import LargeBinary, String, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from mailadmin.db import Base, now
-from mailadmin.vault import Vault
+from mailadmin.vault import Unsealable, Vault
 
 
 class SealedSecret(Base):
@@ -66,6 +68,48 @@ def reveal(session: Session, secret_id: UUID) -> Secret:
 def forget(session: Session, secret_id: UUID) -> None:
     """Delete the row; whoever points to it stops doing so first."""
     session.execute(delete(SealedSecret).where(SealedSecret.id == secret_id))
+
+
+# Rotation of keys, and what it would meet.
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one batch of secrets came to: how many were looked at, sealed anew, and could not be opened (`broken`).
+
+    `last` is the id to go on after, None at the end.
+    """
+
+    seen: int
+    renewed: int
+    broken: tuple[UUID, ...]
+    last: UUID | None
+
+
+def count(session: Session) -> int:
+    """How many secrets there are."""
+    return session.scalar(select(func.count()).select_from(SealedSecret)) or 0
+
+
+def look_through(session: Session, *, after: UUID | None = None, renew: bool, limit: int = BATCH) -> Round:
+    """Open up to `limit` secrets whose ids follow `after`; with `renew` seal those anew that have not the first key."""
+    vault = _vault(session)
+    query = select(SealedSecret.id, SealedSecret.purpose, SealedSecret.sealed).order_by(SealedSecret.id).limit(limit)
+    rows = session.execute(query if after is None else query.where(SealedSecret.id > after)).all()
+    renewed, broken = 0, []
+    for secret_id, purpose, sealed in rows:
+        try:
+            value = vault.open(sealed, context=_context(secret_id, purpose))
+        except Unsealable:
+            broken.append(secret_id)
+            continue
+        if renew and not vault.is_newest(sealed):
+            anew = vault.seal(value, context=_context(secret_id, purpose))
+            session.execute(update(SealedSecret).where(SealedSecret.id == secret_id).values(sealed=anew))
+            renewed += 1
+    return Round(len(rows), renewed, tuple(broken), rows[-1].id if len(rows) == limit else None)
 
 
 def _context(secret_id: UUID, purpose: str) -> bytes:

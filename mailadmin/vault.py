@@ -15,6 +15,7 @@ from mailadmin.errors import SettingMissing
 KEY_BYTES = 32
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1: 96 bits
 KEY_ID_BYTES = 4
+LEAST_DIFFERENT = 12  # bytes of a key; a random one has fewer once in 10**17 tries
 
 
 class Unsealable(Exception):
@@ -42,6 +43,14 @@ class Vault:
         nonce = os.urandom(NONCE_BYTES)
         return self._first + nonce + self._ciphers[self._first].encrypt(nonce, value.encode(), context)
 
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether `sealed` was sealed with the first key."""
+        return sealed[:KEY_ID_BYTES] == self._first
+
+    def knows_key(self, sealed: bytes) -> bool:
+        """Whether the key of `sealed` is among ours."""
+        return sealed[:KEY_ID_BYTES] in self._ciphers
+
     def open(self, sealed: bytes, *, context: bytes) -> str:
         """The value inside `sealed`. Raises Unsealable."""
         key_id, nonce = sealed[:KEY_ID_BYTES], sealed[KEY_ID_BYTES : KEY_ID_BYTES + NONCE_BYTES]
@@ -55,17 +64,28 @@ class Vault:
 
 
 def open_vault(*, keys: Sequence[str], secret_key: bytes) -> Vault:
-    """A vault with `keys` (hexadecimal or base64), or with one derived from `secret_key` when there are none."""
-    if keys:
-        return Vault([_parse(key) for key in keys])
-    return Vault([HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"mailadmin vault 1").derive(secret_key)])
+    """A vault with `keys` (hexadecimal or base64), and last the one that is derived from `secret_key`.
+
+    The derived key opens what was sealed before there were keys of one's own. Raises SettingMissing for keys that are
+    too short, or look made up.
+    """
+    derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"mailadmin vault 1").derive(secret_key)
+    return Vault([*map(_parse, keys), derived])
+
+
+def new_key() -> str:
+    """A key for MAILADMIN_KEYS, as hexadecimal digits."""
+    return os.urandom(KEY_BYTES).hex()
 
 
 def _parse(text: str) -> bytes:
     try:
-        return bytes.fromhex(text) if len(text) == KEY_BYTES * 2 else base64.b64decode(text, validate=True)
+        key = bytes.fromhex(text) if len(text) == KEY_BYTES * 2 else base64.b64decode(text, validate=True)
     except ValueError as error:
         raise SettingMissing("A key in MAILADMIN_KEYS is neither hexadecimal nor base64.") from error
+    if len(key) == KEY_BYTES and len(set(key)) < LEAST_DIFFERENT:
+        raise SettingMissing("A key in MAILADMIN_KEYS is no random one. `mailadmin vault key` prints a good one.")
+    return key
 
 
 def _key_id(key: bytes) -> bytes:

@@ -3,7 +3,12 @@ import pytest
 from mailadmin.config import read_rules, read_settings, without_password
 from mailadmin.errors import SettingMissing
 
-COMPLETE = {"DATABASE_URL": "sqlite:////tmp/x.db", "REDIS_URL": "unix:///tmp/x.sock", "SECRET_KEY": "k" * 40}
+SECRET = "long and random, for a test" * 2
+COMPLETE = {
+    "DATABASE_URL": "sqlite:////tmp/x.db",
+    "REDIS_URL": "unix:///tmp/x.sock",
+    "SECRET_KEY": "long and random, for a test" * 2,
+}
 
 
 def test_a_complete_environment_is_read() -> None:
@@ -23,10 +28,15 @@ def test_a_short_secret_key_is_refused() -> None:
         read_settings(COMPLETE | {"SECRET_KEY": "changeme"})
 
 
+def test_a_long_secret_key_that_nobody_threw_dice_for_is_refused() -> None:
+    with pytest.raises(SettingMissing, match="random"):
+        read_settings(COMPLETE | {"SECRET_KEY": "x" * 64})
+
+
 def test_a_secret_may_come_from_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "key").write_text("f" * 40 + "\n")
+    (tmp_path / "key").write_text("long and random, for a test" * 2 + "\n")
     environ = {k: v for k, v in COMPLETE.items() if k != "SECRET_KEY"} | {"SECRET_KEY_FILE": str(tmp_path / "key")}
-    assert read_settings(environ).secret_key == b"f" * 40
+    assert read_settings(environ).secret_key == b"long and random, for a test" * 2
 
 
 @pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://u:p@h/d"])
@@ -35,7 +45,12 @@ def test_the_platforms_name_for_postgresql_is_understood(url: str) -> None:
 
 
 def test_sqlite_is_refused_where_files_are_forgotten() -> None:
-    environ = {"REDIS_URL": "unix:///x", "SECRET_KEY": "k" * 40, "DYNO": "web.1", "MAILADMIN_DATA": "/tmp"}
+    environ = {
+        "REDIS_URL": "unix:///x",
+        "SECRET_KEY": "long and random, for a test" * 2,
+        "DYNO": "web.1",
+        "MAILADMIN_DATA": "/tmp",
+    }
     with pytest.raises(SettingMissing, match="PostgreSQL"):
         read_settings(environ)
 
@@ -82,3 +97,15 @@ def test_name_servers_are_a_list_of_addresses_with_or_without_a_port() -> None:
 def test_the_public_list_is_asked_unless_it_is_set_to_nothing() -> None:
     assert read_settings(COMPLETE).ispdb.startswith("https://autoconfig.thunderbird.net/")
     assert read_settings(COMPLETE | {"MAILADMIN_ISPDB_URL": ""}).ispdb == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///tmp/queue.sock", "redis://127.0.0.1:6379", "redis://:word@queue.example.com:6379"]
+)
+def test_a_queue_server_that_is_near_or_has_a_password_is_taken(url: str) -> None:
+    assert read_settings(COMPLETE | {"REDIS_URL": url}).redis_url == url
+
+
+def test_a_queue_server_that_anybody_could_fill_stops_the_start() -> None:
+    with pytest.raises(SettingMissing, match="asks for no password"):
+        read_settings(COMPLETE | {"REDIS_URL": "redis://queue.example.com:6379"})

@@ -1,11 +1,13 @@
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailadmin.errors import SettingMissing
-from mailadmin.vault import Unsealable, Vault, open_vault
+from mailadmin.vault import Unsealable, Vault, new_key, open_vault
 
-OLD, NEW = b"o" * 32, b"n" * 32
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 
 
 @given(st.text(), st.binary())
@@ -47,10 +49,7 @@ def test_the_same_value_is_sealed_differently_each_time() -> None:
 
 def test_keys_are_read_from_hexadecimal_and_base64_and_derived_when_absent() -> None:
     sealed = open_vault(keys=[NEW.hex()], secret_key=b"").seal("lamp", context=b"")
-    assert (
-        open_vault(keys=["bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="], secret_key=b"").open(sealed, context=b"")
-        == "lamp"
-    )
+    assert open_vault(keys=[base64.b64encode(NEW).decode()], secret_key=b"").open(sealed, context=b"") == "lamp"
     assert open_vault(keys=[], secret_key=b"x" * 40).seal("lamp", context=b"")
 
 
@@ -62,3 +61,18 @@ def test_a_key_of_another_length_is_refused(key: str) -> None:
 
 def test_the_vault_shows_no_key() -> None:
     assert "n" * 8 not in repr(Vault([NEW]))
+
+
+@pytest.mark.parametrize("key", ["00" * 32, "ab" * 32, base64.b64encode(b"password" * 4).decode()])
+def test_a_key_that_nobody_threw_dice_for_is_refused(key: str) -> None:
+    with pytest.raises(SettingMissing, match="vault key"):
+        open_vault(keys=[key], secret_key=b"x" * 40)
+
+
+def test_a_new_key_is_taken() -> None:
+    assert open_vault(keys=[new_key()], secret_key=b"x" * 40).seal("lamp", context=b"")
+
+
+def test_what_was_sealed_before_there_were_keys_opens_with_them() -> None:
+    sealed = open_vault(keys=[], secret_key=b"x" * 40).seal("lamp", context=b"")
+    assert open_vault(keys=[new_key()], secret_key=b"x" * 40).open(sealed, context=b"") == "lamp"

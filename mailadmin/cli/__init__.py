@@ -37,6 +37,7 @@ COMMANDS = {
     "detect": ("mailadmin.cli.detect:detect", "Say where the mail of an address lives, and who says so."),
     "diagnose": ("mailadmin.cli.diagnose:diagnose", "Explain what a server or a program said."),
     "accounts": ("mailadmin.cli.accounts:accounts", "Import, list and sync mail accounts."),
+    "vault": ("mailadmin.cli.vault:vault", "Make, change and check the keys that seal all secrets."),
 }
 SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync", "mailadmin.cli.sync:reinitialise")}
 
