@@ -1,6 +1,6 @@
 # The whole console in one container: `docker compose up`, or `docker build -t mailadmin .` and
 # `docker run -p 127.0.0.1:8000:8000 -v mailadmin:/data mailadmin`. With DATABASE_URL and REDIS_URL set, run the
-# processes of the Procfile instead: `mailadmin migrate`, `mailadmin web` and `mailadmin runner`.
+# processes of the Procfile instead: `mailadmin migrate`, `mailadmin web`, `mailadmin runner` and `mailadmin watcher`.
 FROM debian:trixie-slim
 
 RUN apt-get update \

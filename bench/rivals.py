@@ -47,10 +47,16 @@ SyncState *
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What something took: wall seconds, and CPU seconds of the process that did it."""
+    """What something took: wall seconds, and CPU seconds of the process that did it; how much of it came later."""
 
     seconds: float
     cpu: float
+    later_seconds: float = 0.0
+    later_cpu: float = 0.0
+
+    def without_later(self) -> "Cost":
+        """What it took until then."""
+        return Cost(self.seconds - self.later_seconds, self.cpu - self.later_cpu)
 
 
 class Mbsync:

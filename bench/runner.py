@@ -1,8 +1,9 @@
-"""`python -m bench.runner ADDRESS`: a process that syncs when it is told to, and says what that cost it.
+"""The process that `python -m bench.sync` and `python -m bench.fleet` measure: it syncs, and says what that cost it.
 
 It stands for a runner: what it needs was imported long ago. A line on standard input is a wish: `sync`, `profile` (the
-same, with the dearest functions on standard error), or `forget`, which makes the next sync the first one. Each is
-answered with one JSON object. Seconds and CPU seconds are those of the run alone, from its request to its end.
+same, with the dearest functions on standard error), `forget`, which makes the next sync the first one, or `fleet`, a
+sync of all accounts. Each is answered with one JSON object. Seconds and CPU seconds are those of the runs alone, from
+their request to their end; those of the phases that follow when all is stored are told beside them.
 """
 
 import cProfile
@@ -12,31 +13,51 @@ import pstats
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from mailadmin import boot, db
 from mailadmin.accounts.models import Account
 from mailadmin.config import read_settings
 from mailadmin.contacts.models import Contact
 from mailadmin.mail import dial
-from mailadmin.sync import service
-from mailadmin.sync.models import Folder, Message
+from mailadmin.sync import claims, jobs, service, settling, texts
+from mailadmin.sync.models import Folder, Message, MessageName, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
+
+_phases: dict[str, tuple[float, float]] = {}
 
 
 def sync(account_id: int) -> dict[str, Any]:
     """One run, and what it cost."""
     with db.transaction() as session:
         run = service.request_run(session, account=session.get_one(Account, account_id), requested_by="bench")
+    _phases.clear()
     began, used = time.perf_counter(), time.process_time()
     perform(run.id)
-    cost = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - used}
+    cost = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - used, "phases": dict(_phases)}
     with db.reading() as session:
         ended = service.get_run(session, run.id)
         told = {name: getattr(ended, name) for name in ("outcome", "reason", "new", "changed", "gone", "stored")}
-    return {**cost, **told, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    return {**cost, **told, "megabytes": megabytes()}
+
+
+def megabytes() -> int:
+    """The most that this process had in memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def timed(name: str, phase: Callable[..., None]) -> Callable[..., None]:
+    """`phase`, which says afterwards what it cost."""
+
+    def measured(*args: Any) -> None:
+        began, used = time.perf_counter(), time.process_time()
+        phase(*args)
+        _phases[name] = time.perf_counter() - began, time.process_time() - used
+
+    return measured
 
 
 def profile(account_id: int) -> dict[str, Any]:
@@ -54,20 +75,40 @@ def forget(account_id: int) -> dict[str, Any]:
     with db.transaction() as session:
         ids = session.scalars(select(Folder.id).where(Folder.account_id == account_id)).all()
         session.execute(delete(Message).where(Message.folder_id.in_(ids)))
+        session.execute(delete(MessageName).where(MessageName.account_id == account_id))
         session.execute(delete(Contact))
         session.execute(update(Folder).values(is_complete=False, stored=0, unread=0, window="", **nothing))
     return {}
+
+
+def fleet(_: int) -> dict[str, Any]:
+    """One run of each account, as a runner does them: many at a time."""
+    began, used = time.perf_counter(), time.process_time()
+    with db.transaction() as session:
+        accounts = session.scalars(select(Account).order_by(Account.id)).all()
+        runs = [service.request_run(session, account=account, requested_by="bench") for account in accounts]
+        is_first = claims.is_first(accounts[0])
+    (jobs.run_first_sync if is_first else jobs.run_sync)(runs[0].id)
+    cost = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - used}
+    with db.reading() as session:
+        ids = [run.id for run in runs]
+        complete = select(func.count()).where(SyncRun.id.in_(ids), SyncRun.outcome == RunOutcome.COMPLETE)
+        stored = session.scalar(select(func.count()).select_from(Message))
+        is_all = session.scalar(complete) == len(ids)
+    outcome = RunOutcome.COMPLETE if is_all else RunOutcome.PARTIAL
+    return {**cost, "outcome": outcome, "accounts": len(ids), "stored": stored, "megabytes": megabytes()}
 
 
 def main() -> None:
     """Answer wishes until there are no more."""
     boot.start(read_settings(os.environ))
     dial.warm_up(boot.settings().rules)
+    settling.settle, texts.fetch = timed("settling", settling.settle), timed("texts", texts.fetch)
     with db.reading() as session:
         account_id = session.scalars(select(Account.id).where(Account.address == sys.argv[1])).one()
+    wishes = {"sync": sync, "profile": profile, "forget": forget, "fleet": fleet}
     for line in sys.stdin:
-        told = {"sync": sync, "profile": profile, "forget": forget}[line.strip()](account_id)
-        print(json.dumps(told), flush=True)
+        print(json.dumps(wishes[line.strip()](account_id)), flush=True)
 
 
 if __name__ == "__main__":

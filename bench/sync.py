@@ -7,6 +7,9 @@ costs to start one is a figure of its own. Those of mbsync are of the whole proc
 divided by ours, `cpu_ratio_to_mbsync` the same of CPU seconds: more than 1 is better. `ratio_to_reader` is our seconds
 divided by those of the reader, which asks for the same bytes and throws them away: as little above 1 as possible.
 
+A first sync is compared with mbsync, which fetches headers only, when as much is stored: what lists show. What follows
+(conversations, contacts, previews and texts) is counted in `with_texts_seconds` and `with_texts_cpu`.
+
 On a busy machine believe the CPU seconds and the ratios. `--profile` prints where ours go instead of measuring.
 """
 
@@ -20,17 +23,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import mailboxes
+from bench.delay import far_away
+from bench.goals import CHANGED, FAR, FIRST, FULL, MAILBOX, MEMORY, SAME, report
 from bench.rivals import WORD, Cost, Mbsync, read_raw
 from tests.real import COMMAND, environment
 from tests.servers.dovecot import Dovecot, a_message
 
 WARM, SMALL = "wim@example.org", "ada@example.org"
+RTT = 50  # milliseconds
 SET_UP = """
 from mailadmin import boot, db
 from mailadmin.cli import read_settings
@@ -45,10 +53,22 @@ with db.transaction() as session:
 START = "import mailadmin.cli.accounts, mailadmin.sync.run"
 
 
-class Ours:
-    """An installation in `folder` with one account, and a process that syncs it: SQLite, no queue."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is measured: how many messages the mailbox of 8 folders has, how many the full one, the mean size of bodies
+    in bytes (50,000 make 1 GB of 20,000), the rounds, and whether these are the sizes for which the goals are."""
 
-    def __init__(self, server: Dovecot, address: str, folder: Path, folders: list[str]) -> None:
+    messages: int = 20_000
+    small: int = 100_000
+    body: int = 4_000
+    times: int = 5
+    has_goals: bool = True
+
+
+class Ours:
+    """An installation in `folder` with accounts, and a process that syncs them: SQLite, no queue."""
+
+    def __init__(self, server: Dovecot, addresses: Sequence[str], folder: Path, folders: list[str]) -> None:
         self.variables = environment(
             MAILADMIN_DATA=str(folder),
             REDIS_URL=f"unix://{folder}/none.sock",
@@ -58,12 +78,13 @@ class Ours:
         )
         where, chosen = f"imap:localhost:{server.ports['imaps']}:implicit", "|".join(folders)
         table = folder / "accounts.csv"
-        table.write_text(f"address,incoming,password,since,folders\n{address},{where},{WORD},everything,{chosen}\n")
+        lines = (f"{address},{where},{WORD},everything,{chosen}" for address in addresses)
+        table.write_text("\n".join(["address,incoming,password,since,folders", *lines, ""]))
         steps = [*COMMAND, "migrate"], [*COMMAND, "accounts", "import", str(table)], [sys.executable, "-c", SET_UP]
         for step in steps:
             subprocess.run(step, env=self.variables, check=True, capture_output=True)
         self._runner = subprocess.Popen(
-            [sys.executable, "-m", "bench.runner", address],
+            [sys.executable, "-m", "bench.runner", addresses[0]],
             env=self.variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,7 +104,8 @@ class Ours:
     def sync(self) -> Cost:
         """One run."""
         told = self.tell("sync")
-        return Cost(told["seconds"], told["cpu"])
+        seconds, cpu = (sum(cost[place] for cost in told["phases"].values()) for place in (0, 1))
+        return Cost(told["seconds"], told["cpu"], seconds, cpu)
 
     def close(self) -> None:
         """End the process."""
@@ -93,39 +115,43 @@ class Ours:
 class Round:
     """What is measured for one mailbox: its figures are those of the best round of each."""
 
-    def __init__(self, server: Dovecot, address: str, folders: list[str], times: int) -> None:
-        self.server, self.address, self.folders, self.times = server, address, folders, times
+    def __init__(self, kind: str, server: Dovecot, address: str, folders: list[str], wanted: Wanted) -> None:
+        self.kind, self.server, self.address, self.folders, self.wanted = kind, server, address, folders, wanted
         self.place = Path(tempfile.mkdtemp(prefix="bench-"))
         self.messages = read_all(server, address, folders)
-        self.ours = Ours(server, address, self.place, folders)
+        self.ours = Ours(server, [address], self.place, folders)
         self.mbsync = Mbsync(server, address, self.place) if Mbsync.is_installed() else None
 
-    def measure(self, what: str, before: Callable[[], None], *, with_reader: bool = False, **more: Any) -> None:
-        """Measure `times` rounds, each after `before`, and print the best."""
+    def measure(self, what: str, before: Callable[[], None]) -> None:
+        """Measure some rounds, each after `before`, and print the best."""
         costs: dict[str, list[Cost]] = {"ours": [], "mbsync": [], "reader": []}
-        for number in range(self.times):
+        for number in range(self.wanted.times):
             before()
             turns = [("ours", self.ours.sync), *([("mbsync", self.mbsync.sync)] if self.mbsync else [])]
             for name, turn in turns if number % 2 else reversed(turns):
                 costs[name].append(turn())
-            if with_reader:
+            if what == FIRST:
                 costs["reader"].append(read_raw(self.server, self.address, self.folders)[0])
-        self._print(what, {name: best(found) for name, found in costs.items() if found}, more)
+        everything = best(costs["ours"])
+        if what == FIRST:
+            costs["ours"] = [cost.without_later() for cost in costs["ours"]]
+        figure = self._figure(everything, {name: best(found) for name, found in costs.items() if found})
+        report(self.kind, what, {"messages": self.messages, **figure}, has_goals=self.wanted.has_goals)
 
-    def _print(self, what: str, costs: dict[str, Cost], more: dict[str, Any]) -> None:
+    def _figure(self, everything: Cost, costs: dict[str, Cost]) -> dict[str, float]:
         ours, theirs, reader = costs["ours"], costs.get("mbsync"), costs.get("reader")
-        figure = {"what": what, "messages": self.messages, "seconds": round(ours.seconds, 4), "cpu": round(ours.cpu, 4)}
+        figure: dict[str, float] = {"seconds": round(ours.seconds, 4), "cpu": round(ours.cpu, 4)}
         if reader:
-            figure |= {
-                "messages_per_second": round(self.messages / ours.seconds),
-                "reader_seconds": round(reader.seconds, 4),
-            }
-            figure |= {"reader_cpu": round(reader.cpu, 4), "ratio_to_reader": round(ours.seconds / reader.seconds, 2)}
+            figure |= {"messages_per_second": round(self.messages / ours.seconds)}
+            figure |= {"with_texts_seconds": round(everything.seconds, 4), "with_texts_cpu": round(everything.cpu, 4)}
+            figure |= {"reader_seconds": round(reader.seconds, 4), "reader_cpu": round(reader.cpu, 4)}
+            figure |= {"ratio_to_reader": round(ours.seconds / reader.seconds, 2)}
+            figure |= {"with_texts_ratio_to_reader": round(everything.seconds / reader.seconds, 2)}
         if theirs:
             figure |= {"mbsync_seconds": round(theirs.seconds, 4), "mbsync_cpu": round(theirs.cpu, 4)}
             figure |= {"ratio_to_mbsync": round(theirs.seconds / ours.seconds, 2)}
             figure |= {"cpu_ratio_to_mbsync": round(theirs.cpu / ours.cpu, 1)}
-        print(json.dumps(figure | more), flush=True)
+        return figure
 
     def forget(self) -> None:
         """Make the next sync the first one, for both."""
@@ -174,46 +200,56 @@ def measure_start(variables: dict[str, str]) -> None:
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     seconds = round(time.perf_counter() - began, 3)
-    print(json.dumps({"what": "start of a process", "seconds": seconds, "cpu": round(used, 3)}), flush=True)
+    report("process", "start", {"seconds": seconds, "cpu": round(used, 3)})
 
 
 def measure_all(this: Round, *, profile: bool) -> None:
-    """The three figures of one mailbox."""
-    steps = {"first sync": this.forget, "nothing changed": lambda: None, "100 new, 500 flags, 50 gone": this.change}
+    """The figures of one mailbox."""
+    steps = {FIRST: this.forget, SAME: lambda: None, CHANGED: this.change}
     for what, before in steps.items():
         if profile:
             before()
             print(f"== {what}", this.ours.tell("profile"), file=sys.stderr)
             continue
-        this.measure(what, before, with_reader=what == "first sync")
-    megabytes = this.ours.tell("sync")["megabytes"]
-    print(json.dumps({"what": "memory", "messages": this.messages, "megabytes": megabytes}), flush=True)
+        this.measure(what, before)
+    figure = {"messages": this.messages, "megabytes": this.ours.tell("sync")["megabytes"]}
+    report(this.kind, MEMORY, figure, has_goals=this.wanted.has_goals)
 
 
-def main() -> None:
-    """A mailbox as people have it, and a folder full of small messages."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sync")
-    parser.add_argument("--messages", type=int, default=20_000, help="how many messages the mailbox of 8 folders holds")
-    parser.add_argument("--small", type=int, default=100_000, help="how many small messages the full folder holds")
-    parser.add_argument("--body", type=int, default=4_000, help="the mean size of a body; 50000 makes 1 GB of 20,000")
-    parser.add_argument("--times", type=int, default=5, help="how many rounds there are")
-    parser.add_argument("--profile", action="store_true", help="print where our time goes")
-    wanted = parser.parse_args()
+def run(wanted: Wanted, *, profile: bool = False) -> None:
+    """Measure a mailbox as people have it, the same one far away, and a folder full of small messages."""
     if not Mbsync.is_installed():
         print("mbsync is not installed (apt install isync); no ratios to it.", file=sys.stderr)
-    sizes = {WARM: (mailboxes.shares(wanted.messages), wanted.body), SMALL: ({"INBOX": wanted.small}, None)}
+    full = {"INBOX": wanted.small}
+    sizes = {WARM: (MAILBOX, mailboxes.shares(wanted.messages), wanted.body), SMALL: (FULL, full, None)}
     with Dovecot(dict.fromkeys(sizes, WORD), special_use=False) as server:
-        for address, (parts, body) in sizes.items():
+        for address, (kind, parts, body) in sizes.items():
             if not sum(parts.values()):
                 continue
             mailboxes.deliver(server, address, parts, datetime.now(UTC), body=body)
-            this = Round(server, address, list(parts), wanted.times)
-            try:
-                if address == WARM and not wanted.profile:
+            with closing(Round(kind, server, address, list(parts), wanted)) as this:
+                if kind == MAILBOX and not profile:
                     measure_start(this.ours.variables)
-                measure_all(this, profile=wanted.profile)
-            finally:
-                this.close()
+                measure_all(this, profile=profile)
+            if kind == MAILBOX and not profile:
+                few = replace(wanted, times=min(2, wanted.times))
+                with far_away(server, RTT) as far, closing(Round(FAR, far, address, list(parts), few)) as this:
+                    measure_all(this, profile=False)
+
+
+def main() -> None:
+    """Measure in the sizes that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.sync")
+    usual = Wanted()
+    parser.add_argument("--messages", type=int, default=usual.messages, help="how many the mailbox of 8 folders holds")
+    parser.add_argument("--small", type=int, default=usual.small, help="how many small messages the full folder holds")
+    parser.add_argument("--body", type=int, default=usual.body, help="the mean size of a body in bytes")
+    parser.add_argument("--times", type=int, default=usual.times, help="how many rounds there are")
+    parser.add_argument("--profile", action="store_true", help="print where our time goes")
+    asked = vars(parser.parse_args())
+    profile = asked.pop("profile")
+    has_goals = all(asked[name] == getattr(usual, name) for name in ("messages", "small"))
+    run(Wanted(**asked, has_goals=has_goals), profile=profile)
 
 
 if __name__ == "__main__":

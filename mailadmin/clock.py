@@ -14,6 +14,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from mailadmin import db, leases, queue
 from mailadmin.accounts.models import Account
+from mailadmin.activity import service as activity
+from mailadmin.connections import hosts
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
 from mailadmin.invites import service as invites
@@ -21,11 +23,14 @@ from mailadmin.moves import service as moves
 from mailadmin.notices import service as notices
 from mailadmin.oauth import service as oauth
 from mailadmin.organisation import service as organisation
-from mailadmin.people import service as people
+from mailadmin.people import sessions, tickets
+from mailadmin.sync import changes, claims, reading, retention, texts, watching
 from mailadmin.sync import service as sync
+from mailadmin.sync.gone import forget_gone_folders
 from mailadmin.wizard import service as wizard
 
 LEASE_SECONDS = 20.0
+MOST_DUE = 500  # accounts at one tick: 100 a second
 CHECK_PATIENCE = timedelta(seconds=5)
 SWEEP_SECONDS = 3600.0
 log = logging.getLogger(__name__)
@@ -50,6 +55,7 @@ class Clock:
             for step in (set_up_accounts, self._catch_up, start_due_syncs, find_lost_syncs, find_waiting_checks):
                 self._do(step)
             self._do(find_waiting_lookups)
+            self._do(find_dead_watchers)
             self._do(find_waiting_tokens)
             self._do(settle_invites)
             self._do(settle_moves)
@@ -58,6 +64,8 @@ class Clock:
             self._is_new = False
         if time.monotonic() >= self._next_sweep:
             self._do(sweep)
+            self._do(retention.forget_in_silent_accounts)
+            self._do(forget_gone_folders)
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
         return True
 
@@ -120,18 +128,25 @@ def set_up_accounts() -> None:
 def start_due_syncs() -> None:
     """Have every account synced whose time has come."""
     with db.transaction() as session:
-        due = sync.request_due_runs(session)
-    for run_id in due:
-        queue.ring("sync", run_id)
+        due = claims.jobs_of(session, sync.request_due_runs(session, limit=MOST_DUE))
+    for run_id, job in due.items():
+        queue.ring(job, run_id)
 
 
 def find_lost_syncs() -> None:
     """Ring again for runs that nobody works on."""
     with db.transaction() as session:
         lost = sync.lost_runs(session)
+        jobs = claims.jobs_of(session, [run.id for run in lost])
     for run in lost:
         # A run that was begun has a job that seems alive to the queue; one that was not may still wait in it.
-        queue.ring("sync", run.id, again=run.started_at is not None)
+        queue.ring(jobs[run.id], run.id, again=run.started_at is not None)
+
+
+def find_dead_watchers() -> None:
+    """Have accounts asked as often as others again whose watcher has died."""
+    with db.transaction() as session:
+        watching.forget_dead(session)
 
 
 def find_waiting_checks() -> None:
@@ -214,8 +229,14 @@ def sweep() -> None:
     """Delete what nobody needs any more: old runs, leases of former runners, sessions that ended long ago."""
     with db.transaction() as session:
         sync.forget_old_runs(session)
-        leases.forget(session, prefix="runner:", before=db.now() - timedelta(hours=1))
-        people.forget_old_sessions(session)
+        changes.forget_old(session)
+        reading.forget_files(session)
+        texts.forget_unkept(session)
+        for prefix in ("runner:", "watcher:"):
+            leases.forget(session, prefix=prefix, before=db.now() - timedelta(hours=1))
+        hosts.forget_old(session, before=db.now() - timedelta(days=7))
+        sessions.forget_old(session)
+        tickets.forget_old(session)
         connections.forget_old_drafts(session)
         wizard.forget_old_lookups(session)
         oauth.forget_old_attempts(session)
@@ -223,3 +244,4 @@ def sweep() -> None:
         oauth.destroy_old_passwords(session)
         oauth.want_idle(session)
         notices.forget_old(session)
+        activity.forget_old(session, months=organisation.activity_months(session))

@@ -9,6 +9,7 @@ The runners' own leases double as the list of who is alive.
 import os
 import re
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -84,6 +85,20 @@ def beat(session: Session, held: Held, *, seconds: float) -> None:
     )
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise LeaseLost(held.name)
+
+
+def beat_all(session: Session, held: Collection[Held], *, seconds: float) -> list[Held]:
+    """Keep all of `held`, which this process took, for another `seconds`; those that are ours no more."""
+    moment, mine = now(), {one.name: one for one in held}
+    ours = Lease.name.in_(mine), Lease.holder == this_process()
+    session.execute(
+        update(Lease)
+        .where(*ours)
+        .values(beat_at=moment, expires_at=moment + timedelta(seconds=seconds))
+        .execution_options(synchronize_session=False)
+    )
+    kept = {(name, fence) for name, fence in session.execute(select(Lease.name, Lease.fence).where(*ours))}
+    return [one for one in held if (one.name, one.fence) not in kept]
 
 
 def release(session: Session, held: Held) -> None:

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
+from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.worker import HerokuWorker
@@ -27,13 +28,15 @@ log = logging.getLogger(__name__)
 
 
 class Line(StrEnum):
-    """The queues: somebody waits at a page, for seconds or up to a minute; the regular syncs; what may take long."""
+    """The queues: somebody waits at a page, for seconds or up to a minute; syncs; first syncs; deletions; reading."""
 
     LOOKUP = "lookup"
     TOKEN = "token"  # noqa: S105
     INTERACTIVE = "interactive"
     SYNC = "sync"
     BULK = "bulk"
+    DELETION = "deletion"
+    READING = "reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,11 @@ JOBS = {
     "token": Listed("mailadmin.connections.jobs.drain_tokens", Line.TOKEN, 120),
     "check": Listed("mailadmin.connections.jobs.drain_checks", Line.INTERACTIVE, 120),
     "notice": Listed("mailadmin.connections.jobs.drain_notices", Line.LOOKUP, 120),
-    "sync": Listed("mailadmin.sync.jobs.run_sync", Line.SYNC, 3600),
-    "purge": Listed("mailadmin.sync.jobs.purge", Line.BULK, 3600),
+    "text": Listed("mailadmin.sync.jobs.fetch_text", Line.READING, 120),
+    "file": Listed("mailadmin.sync.jobs.fetch_files", Line.READING, 300),
+    "sync": Listed("mailadmin.sync.jobs.run_sync", Line.SYNC, 7200),
+    "first sync": Listed("mailadmin.sync.jobs.run_first_sync", Line.BULK, 7200),
+    "purge": Listed("mailadmin.sync.jobs.purge", Line.DELETION, 3600),
 }
 
 
@@ -112,7 +118,7 @@ def ring(job: str, *args: int | str, again: bool = False) -> bool:
     """
     listed = JOBS[job]
     # A second ring of a job that looks for work itself must not be swallowed while the first one is just ending.
-    job_id = "-".join([job, *(str(a) for a in args)]) if args else f"{job}-{uuid4().hex}"
+    job_id = _job_id(job, args) if args else _job_id(job, [uuid4().hex])
     try:
         if Job.exists(job_id, connection()):
             waiting = ListedJob.fetch(job_id, connection=connection(), serializer=JSONSerializer)
@@ -132,6 +138,20 @@ def ring(job: str, *args: int | str, again: bool = False) -> bool:
         log.warning("The queue cannot be reached (%s); %s waits for the clock.", type(error).__name__, job_id)
         return False
     return True
+
+
+def take_back(job: str, *args: int | str) -> None:
+    """Forget a ring that has become needless because somebody does the work already; never raises."""
+    try:
+        waiting = ListedJob.fetch(_job_id(job, args), connection=connection(), serializer=JSONSerializer)
+        if waiting.get_status(refresh=False) == JobStatus.QUEUED:
+            waiting.delete()
+    except (NoSuchJobError, RedisError):
+        pass
+
+
+def _job_id(job: str, args: Sequence[int | str]) -> str:
+    return "-".join([job.replace(" ", "-"), *map(str, args)])
 
 
 def waiting() -> dict[Line, int] | None:

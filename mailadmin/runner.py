@@ -1,10 +1,11 @@
 """The process that runs jobs, and the clock that starts what is due.
 
-The runner forks three workers: one each for the lookups and the tests for which somebody waits at a page, and one for
-everything else, so that a lookup never stands behind a test, nor a test behind a sync. It starts them again when they
-end, and itself does nothing but keep time: its lease "runner:..." says that it lives, and `clock` does what is due. A
-database or queue that is away for a while is waited for. Whoever kills the runner kills its workers and their jobs with
-it; what they were doing is taken up again because the database knows.
+The runner forks a worker for each kind of work: lookups, tokens, and the tests for which somebody waits at a page;
+usual syncs (as many workers as the settings say), first syncs, reading, deletions. So a lookup never stands behind a
+test, a test behind a sync, nor a sync behind one that reads a mailbox for the first time. It starts them again when
+they end, and itself does nothing but keep time: its lease "runner:..." says that it lives, and `clock` does what is
+due. A database or queue that is away for a while is waited for. Whoever kills the runner kills its workers and their
+jobs with it; what they were doing is taken up again because the database knows.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import configure_mappers
 
 from mailadmin import boot, db, leases, queue, schema
 from mailadmin.clock import Clock
@@ -33,12 +35,16 @@ LEASE_SECONDS = 30.0
 TICK_SECONDS = 5.0
 STEP_SECONDS = 0.1
 GRACE_SECONDS = 10.0
+POOL = 2  # connections to the database that a worker keeps; its threads borrow a few more for moments
 JOB_MODULES = sorted({listed.path.rpartition(".")[0] for listed in queue.JOBS.values()})
+# The workers by name. Who works for a page waits for nothing else; a long first sync keeps no usual one waiting.
 LINES = {
     "lookup": [queue.Line.LOOKUP],
     "tokens": [queue.Line.TOKEN],
     "interactive": [queue.Line.INTERACTIVE],
-    "background": [queue.Line.SYNC, queue.Line.BULK],
+    "first sync": [queue.Line.BULK],
+    "deletion": [queue.Line.DELETION],
+    "reading": [queue.Line.READING],
 }
 # What RQ repeats while the queue is away, which the clock says once, and that there is nothing to stop at the end.
 NOT_SAID = ("could not connect to Redis", "no horse found")
@@ -95,7 +101,7 @@ class Runner:
     """Looks after the workers and keeps time until it is told to stop."""
 
     def __init__(self) -> None:
-        self._workers = [Worker(name, lines) for name, lines in LINES.items()]
+        self._workers = [Worker(name, lines) for name, lines in lines_of(boot.settings()).items()]
         self._clock = Clock()
         self._lease: leases.Held | None = None
         self._is_stopping = False
@@ -122,7 +128,7 @@ class Runner:
     def _await_tables(self) -> None:
         """Come back when the newest migration has run, or when it is time to stop."""
         patience = time.monotonic() + TICK_SECONDS
-        while not self._is_stopping and not _is_migrated():
+        while not self._is_stopping and not schema.is_ready(db.database().engine):
             if time.monotonic() > patience:
                 log.warning("The database is not up to date, or away. Jobs wait for it; `mailadmin doctor` says more.")
                 patience = float("inf")
@@ -171,11 +177,18 @@ class Runner:
             log.warning("The database is away: this runner's leases run out by themselves.")
 
 
+def lines_of(settings: Settings) -> dict[str, list[queue.Line]]:
+    """The lines of each worker of a runner, by the worker's name."""
+    syncing = {f"sync {number}": [queue.Line.SYNC] for number in range(1, settings.sync_workers + 1)}
+    return {**LINES, **syncing}
+
+
 def run(settings: Settings) -> None:
     """Be a runner of the installation that `settings` describe, until SIGTERM or SIGINT."""
-    boot.start(settings, busy_seconds=30.0)
+    boot.start(settings, busy_seconds=30.0, pool_size=POOL)
     for module in JOB_MODULES:
         import_module(module)  # Before the fork: a job starts in milliseconds when nothing has to be read for it.
+    configure_mappers()
     catalogue.rules()
     known_providers.everyone()
     with suppress(MailError):  # The tests will say it.
@@ -195,14 +208,6 @@ def _work(lines: Sequence[queue.Line], runner: int) -> None:
     except Exception as error:  # noqa: BLE001 - the edge of a process: the runner starts it again
         log.error("A worker gave up: %s", error)
         raise SystemExit(1) from None
-
-
-def _is_migrated() -> bool:
-    try:
-        with db.database().engine.connect() as connection:
-            return schema.is_current(connection)
-    except SQLAlchemyError:
-        return False
 
 
 def _lease_name() -> str:

@@ -5,6 +5,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from mailadmin.config import ROOT
 
@@ -22,6 +23,15 @@ def downgrade(engine: Engine, *, revision: str) -> None:
 def is_current(connection: Connection) -> bool:
     """Whether the newest migration has run."""
     return MigrationContext.configure(connection).get_current_revision() == _scripts().get_current_head()
+
+
+def is_ready(engine: Engine) -> bool:
+    """Whether the database answers and has all tables as this version wants them."""
+    try:
+        with engine.connect() as connection:
+            return is_current(connection)
+    except SQLAlchemyError:
+        return False
 
 
 def revisions() -> list[str]:

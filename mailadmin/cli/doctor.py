@@ -13,6 +13,7 @@ from mailadmin.config import Settings, without_password
 from mailadmin.errors import SettingMissing
 from mailadmin.organisation import service as organisation
 from mailadmin.sealed import SealedSecret, reveal
+from mailadmin.sync import watching
 from mailadmin.vault import Unsealable, open_vault
 
 
@@ -52,7 +53,7 @@ def examine() -> list[Finding]:
     found = [Finding("settings", True, f"read; the console's address is {address}")]
     found += _database(current)
     if all(finding.ok for finding in found):
-        found += [_key(current), _runner(), _clock(), _mail()]
+        found += [_key(current), _runner(), _clock(), _watcher(), _mail()]
     return [*found, _queue(current), Finding("outbound", True, _outbound(current))]
 
 
@@ -96,6 +97,15 @@ def _clock() -> Finding:
         leads = leases.held_now(session, "clock")
     text = f"led by {leads[0].holder}" if leads else "stands still: a runner has to run; a new one may need 20 s"
     return Finding("clock", bool(leads), text)
+
+
+def _watcher() -> Finding:
+    with db.reading() as session:
+        alive, watched = leases.held_now(session, "watcher:"), watching.count(session)
+    if not alive:
+        return Finding("watcher", False, "none was seen in the last 30 s: start `mailadmin watcher`, or `mailadmin up`")
+    who = ", ".join(f"{lease.holder}, since {lease.taken_at:%H:%M:%S} UTC" for lease in alive)
+    return Finding("watcher", True, f"{who}; servers tell of new mail for {watched:,} accounts")
 
 
 def _mail() -> Finding:

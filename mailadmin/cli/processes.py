@@ -1,4 +1,4 @@
-"""The processes one by one, as the Procfile runs them: `migrate`, `web`, `runner`."""
+"""The processes one by one, as the Procfile runs them: `migrate`, `web`, `runner`, `watcher`."""
 
 import json
 import os
@@ -51,6 +51,14 @@ def web(host: str | None, port: int | None, migrates: bool, tell: int | None) ->
 def runner() -> None:
     """Run jobs, and the clock that starts what is due."""
     from mailadmin.runner import run
+
+    run(settings())
+
+
+@click.command()
+def watcher() -> None:
+    """Wait for mail servers to tell of new mail, and have it synced at once."""
+    from mailadmin.watcher import run
 
     run(settings())
 

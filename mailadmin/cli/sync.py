@@ -16,7 +16,7 @@ from mailadmin.mail.errors import Category
 from mailadmin.permissions import COMMAND_LINE
 from mailadmin.sync import service
 from mailadmin.sync.folders import stored
-from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
 from mailadmin.text import t
 
@@ -67,7 +67,7 @@ def sync(addresses: tuple[str, ...], every: bool, as_json: bool) -> None:
     if bool(addresses) == every:
         raise click.UsageError(t("Give addresses, or --all."))
     reports = []
-    for account_id, address in _chosen(addresses):
+    for account_id, address in chosen(addresses):
         reports.append(_sync(account_id, address))
         reports[-1].tell(as_json=as_json)
     if any(report.outcome is RunOutcome.FAILED for report in reports):
@@ -84,7 +84,7 @@ def reinitialise(address: str, folder: str | None, as_json: bool) -> None:
 
     Purposes, chosen folders and history stay, and people see the old list until the new one is whole.
     """
-    [(account_id, known_as)] = _chosen((address,))
+    [(account_id, known_as)] = chosen((address,))
     with db.transaction() as session:
         account = accounts.get(session, account_id)
         row = _folder(session, account, folder) if folder else None
@@ -104,7 +104,8 @@ def _folder(session: Session, account: Account, path: str) -> Folder:
     return found[0]
 
 
-def _chosen(addresses: tuple[str, ...]) -> list[tuple[int, str]]:
+def chosen(addresses: tuple[str, ...]) -> list[tuple[int, str]]:
+    """The ids and addresses of the accounts that were asked for; all that can be synced where none was named."""
     with db.reading() as session:
         if not addresses:
             live = accounts.all_live(session)
@@ -130,12 +131,25 @@ def _sync(account_id: int, address: str) -> Report:
     return report
 
 
-def _request(account_id: int) -> tuple[int, bool]:
+def audited(account_id: int) -> str:
+    """Audit one account, together with whoever syncs it already; why it is not complete, or nothing.
+
+    Raises RuleBroken where it cannot be synced.
+    """
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        run_id, _ = _request(account_id, RunKind.AUDIT)
+        run = _await(run_id, until=until)
+        if run.kind is RunKind.AUDIT:
+            return run.reason
+
+
+def _request(account_id: int, kind: RunKind = RunKind.USUAL) -> tuple[int, bool]:
     """The account's open run, and whether it began after we asked, so that it sees what is on the server now."""
     with db.transaction() as session:
         leases.break_dead(session)
         account = accounts.get(session, account_id)
-        run = service.request_run(session, account=account, requested_by=COMMAND_LINE.name)
+        run = service.request_run(session, account=account, requested_by=COMMAND_LINE.name, kind=kind)
         return run.id, run.started_at is None
 
 

@@ -1,4 +1,4 @@
-"""`mailadmin up`: queue server, migrations, web and runner as one foreground process with one data folder."""
+"""`mailadmin up`: queue server, migrations, web, runner and watcher as one foreground process with one data folder."""
 
 import http.client
 import os
@@ -28,7 +28,7 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The folder that holds everything.")
 @click.pass_context
 def up(ctx: click.Context, host: str, port: int, data: Path | None) -> None:
-    """Start everything: queue server, migrations, web and runner. Ctrl-C stops it."""
+    """Start everything: queue server, migrations, web, runner and watcher. Ctrl-C stops it."""
     os.umask(0o077)  # What is written below is for its owner alone, wherever it is copied to.
     folder = DataFolder(data or ctx.find_object(Path) or default_folder(os.environ))
     folder.make()
@@ -50,7 +50,8 @@ class Supervisor:
         self._folder, self._environ, self._host, self._port = folder, environ, host, port
         self._interrupts, self._interrupted_at = 0, 0.0
         self._web = Child("web", [*us, "web", "--host", host, "--port", str(port)], environ, grace=8)
-        self._children = [self._web, Child("runner", [*us, "runner"], environ, grace=12)]
+        watcher = Child("watcher", [*us, "watcher"], environ, grace=5)
+        self._children = [self._web, Child("runner", [*us, "runner"], environ, grace=12), watcher]
         self._has_queue = not os.environ.get("REDIS_URL")
         if self._has_queue:
             self._children.append(Child("queue", queue_server.argv(folder), environ, grace=5))
@@ -70,7 +71,7 @@ class Supervisor:
                 time.sleep(STEP_SECONDS)
         finally:
             begun = time.monotonic()
-            for children in (self._children[:2], self._children[2:]):  # The queue last: the others need it to the end.
+            for children in (self._children[:3], self._children[3:]):  # The queue last: the others need it to the end.
                 stop(children, is_urgent=lambda: self._interrupts > 1)
             say(f"All stopped in {time.monotonic() - begun:.1f} s.")
 
@@ -83,7 +84,7 @@ class Supervisor:
     def _start(self) -> int:
         """Start all children at once; the answer is the file from which the path of a set-up link can be read.
 
-        The first web process brings the database up to date before it serves; the runner waits for that.
+        The first web process brings the database up to date before it serves; the others wait for that.
         """
         if self._has_queue:
             self._folder.make_socket_folder()

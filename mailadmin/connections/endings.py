@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from mailadmin.access.teams import check_members
 from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.drafts import Legs
 from mailadmin.accounts.models import Account, Draft
-from mailadmin.connections import tokens
+from mailadmin.connections import hosts, tokens
 from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.connections.result import Failure, Result, broke_off
@@ -21,7 +22,7 @@ from mailadmin.mail.types import Bearer, Direction, SignInMethod, StageName
 from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import Attempt, GrantKind
 from mailadmin.people.models import Person
-from mailadmin.permissions import Actor, Permission, allows
+from mailadmin.permissions import Actor, Permission
 from mailadmin.text import t
 from mailadmin.vault import Unsealable
 
@@ -135,6 +136,7 @@ def _changed(session: Session, change: drafts.Change | None, tested: Legs, attem
             raise RuleBroken(t("The OAuth app was deleted meanwhile. Start again."))
         else:
             accounts.change(session, account, wish=change.wish, version=change.version, actor=change.actor)
+            check_members(session, account)
         if accounts.legs(session, account) != tested:  # A password that was typed for other servers goes to none.
             raise RuleBroken(t("The provider has other servers than those that were tested. Save again."))
     return account
@@ -143,7 +145,7 @@ def _changed(session: Session, change: drafts.Change | None, tested: Legs, attem
 def check_actor(session: Session, actor: Actor) -> None:
     """Raise RuleBroken if `actor` is a person who may not change accounts any more."""
     person = session.get(Person, actor.person_id, populate_existing=True) if actor.person_id else None
-    if person and not (person.is_active and allows(person.role, Permission.MANAGE_ACCOUNTS)):
+    if person and not person.may(Permission.MANAGE_ACCOUNTS):
         raise RuleBroken(t("{name} may not change accounts any more.", name=person.name))
 
 
@@ -240,6 +242,8 @@ def _record_health(session: Session, account: Account, result: Result) -> None:
     for direction in Direction:
         if direction in result.proved:
             accounts.record_success(session, account, direction=direction)
+            if direction is Direction.INCOMING:
+                hosts.let_in(session, account)
         elif direction in result.task.broken and tokens.is_passing(result.failures[direction].error):
             continue  # The provider gave no token now; of the account nothing was learned.
         elif failure := result.failures.get(direction):

@@ -56,6 +56,8 @@ def _ask(work: tokens.Work, rules: Rules, public_url: str) -> None:
             oauth.verify(work.app_id, rules, public_url)
         if work.account_id is not None:
             _renew(work.account_id, rules)
+        if work.revocation_id is not None:
+            oauth.revoke_waiting(work.revocation_id, rules)
     except Exception:
         log.exception("Asking for %s broke off.", work)
         with db.transaction() as session:

@@ -17,6 +17,7 @@ from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction
 from mailadmin.permissions import Permission
 from mailadmin.providers import service as providers
+from mailadmin.shown import num
 from mailadmin.text import t
 from mailadmin.web import Answer
 
@@ -204,7 +205,7 @@ def _rung(endpoint: str, *, said: str = "", **values: Any) -> Answer:
 
 
 def _being_tested(number: int) -> str:
-    return t("1 account is being tested") if number == 1 else t("{n} accounts are being tested", n=web.num(number))
+    return t("1 account is being tested") if number == 1 else t("{n} accounts are being tested", n=num(number))
 
 
 def _context(account_id: int) -> dict[str, Any]:

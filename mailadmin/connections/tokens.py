@@ -1,9 +1,13 @@
-"""What has to be asked of providers: tokens and tests of apps. Connection tests wait for new access tokens here."""
+"""What has to be asked of providers: tokens, tests of apps, and to take grants back.
+
+Connection tests wait for new access tokens here.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
@@ -21,11 +25,13 @@ LOST = timedelta(seconds=90)  # Whatever a job asked for so long ago has lost it
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One thing to ask a provider for: tokens for an attempt, a new one for an account, or whether an app is right."""
+    """One thing to ask a provider for: tokens for an attempt, a new one for an account, whether an app is right, or to
+    take back what somebody granted (`revocation_id`, the secret that holds it)."""
 
     attempt_id: int | None = None
     account_id: int | None = None
     app_id: int | None = None
+    revocation_id: UUID | None = None
 
 
 def claim(session: Session, *, limit: int) -> list[Work]:
@@ -48,6 +54,8 @@ def claim(session: Session, *, limit: int) -> list[Work]:
     for grant in session.scalars(grants.limit(limit - len(work)).with_for_update(skip_locked=True, of=Grant)):
         grant.started_at = moment
         work.append(Work(account_id=grant.account_id))
+    given_back = oauth.waiting_revocations(session, limit=limit - len(work))
+    work += [Work(revocation_id=secret_id) for secret_id in given_back]
     session.flush()
     return work
 
@@ -60,6 +68,8 @@ def are_waiting(session: Session, *, longer_than: timedelta = timedelta(0)) -> b
         select(OAuthApp.id).where(OAuthApp.verify_wanted_at <= before, _is_free(OAuthApp.verify_started_at)),
         select(Grant.id).where(Grant.wanted_at <= before, _is_free(Grant.started_at)),
     )
+    if oauth.waiting_revocations(session, limit=1, longer_than=longer_than):
+        return True
     return any(session.scalar(query.limit(1)) is not None for query in queries)
 
 

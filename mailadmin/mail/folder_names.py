@@ -3,7 +3,8 @@
 from mailadmin.mail.types import Role
 
 # Names as mail programs and providers create them, in the order en de fr es pt it nl sv da no fi is pl cs sk sl hr sr
-# hu ro tr el bg ru uk et lv lt ca eu he ar fa hi th vi id ja zh ko.
+# hu ro tr el bg ru uk et lv lt ca eu he ar fa hi th vi id ja zh ko; then sq mk be hy ka az kk ms bn ta, and what single
+# providers call them.
 NAMES_OF_ROLES = {
     Role.SENT: """
         sent|sent items|sent mail|sent messages|sent-mail|gesendet|gesendete objekte|gesendete elemente|
@@ -20,14 +21,17 @@ NAMES_OF_ROLES = {
         bidalitakoak|פריטים שנשלחו|נשלח|דואר יוצא|البريد المرسل|العناصر المرسلة|المرسلة|موارد ارسال شده|भेजे गए|
         รายการที่ส่ง|ส่งแล้ว|thư đã gửi|đã gửi|mục đã gửi|terkirim|item terkirim|送信済み|送信済みアイテム|
         送信済みメール|已发送|已发送邮件|已傳送|寄件備份|寄件備份匣|已寄出|已寄出郵件|发件箱备份|보낸 편지함|
-        보낸편지함|보낸 메일함|보낸메일함""",
+        보낸편지함|보낸 메일함|보낸메일함|të dërguara|испратени|адпраўленыя|ուղարկված|გაგზავნილი|
+        göndərilənlər|жіберілгендер|dihantar|item dihantar|প্রেরিত|அனுப்பியவை|sentbox|sent box|sent-items|
+        saadetud kirjad|odeslané položky|verstuurd|wiadomości wysłane""",
     Role.DRAFTS: """
         drafts|draft|entwürfe|entwurf|brouillons|brouillon|borradores|borrador|rascunhos|rascunho|bozze|bozza|
         concepten|concept|utkast|kladder|kladde|udkast|luonnokset|luonnos|drög|kopie robocze|szkice|wersje robocze|
         koncepty|rozepsané|osnutki|skice|nacrti|nedovršeno|нацрти|piszkozatok|piszkozat|vázlatok|ciorne|schițe|
         taslaklar|taslak|πρόχειρα|чернови|черновики|чернетки|mustandid|melnraksti|juodraščiai|esborranys|
         zirriborroak|טיוטות|مسودات|المسودات|پیش نویس ها|ड्राफ़्ट|แบบร่าง|ฉบับร่าง|thư nháp|bản nháp|nháp|draf|
-        konsep|下書き|草稿|草稿箱|草稿匣|임시 보관함|임시보관함|임시보관 메일함""",
+        konsep|下書き|草稿|草稿箱|草稿匣|임시 보관함|임시보관함|임시보관 메일함|skica|draftet|чарнавікі|
+        սևագրեր|მონახაზები|qaralamalar|жобалар|খসড়া|வரைவுகள்|draftbox|draft box|robocze|rozpracované|черновик""",
     Role.TRASH: """
         trash|deleted|deleted items|deleted messages|bin|rubbish|wastebasket|papierkorb|gelöscht|gelöschte objekte|
         gelöschte elemente|gelöschte nachrichten|corbeille|éléments supprimés|messages supprimés|poubelle|supprimés|
@@ -43,7 +47,10 @@ NAMES_OF_ROLES = {
         izdzēstie vienumi|šiukšliadėžė|šiukšlinė|ištrinti|paperera|elements suprimits|zakarrontzia|אשפה|
         פריטים שנמחקו|المهملات|العناصر المحذوفة|سلة المهملات|زباله دان|ट्रैश|ถังขยะ|รายการที่ถูกลบ|thùng rác|
         mục đã xóa|sampah|tempat sampah|item dihapus|ごみ箱|ゴミ箱|削除済みアイテム|削除済み|已删除|已删除邮件|
-        垃圾桶|回收站|刪除的郵件|已刪除的郵件|휴지통|지운 편지함|지운편지함|삭제된 항목""",
+        垃圾桶|回收站|刪除的郵件|已刪除的郵件|휴지통|지운 편지함|지운편지함|삭제된 항목|
+        koshi|të fshira|избришани|выдаленыя|сметніца|ջնջված|წაშლილი|silinənlər|жойылғандар|item dipadam|
+        odstraněné položky|odstránené položky|usunięte elementy|wiadomości usunięte|törölt|slettede beskeder|
+        已刪除項目""",
     Role.JUNK: """
         junk|junk e-mail|junk email|junk mail|spam|bulk mail|bulk|spamverdacht|werbung|unerwünscht|
         unerwünschte werbung|junk-e-mail|courrier indésirable|indésirables|pourriel|pourriels|spams|
@@ -56,7 +63,8 @@ NAMES_OF_ROLES = {
         нежелана поща|спам|нежелательная почта|небажана пошта|rämpspost|mēstules|surogātpasts|šlamštas|brukalas|
         correu brossa|zabor-posta|דואר זבל|זבל|ספאם|البريد غير الهام|البريد العشوائي|بريد غير هام|هرزنامه|स्पैम|
         อีเมลขยะ|จดหมายขยะ|thư rác|surel sampah|迷惑メール|スパム|垃圾邮件|垃圾郵件|广告邮件|垃圾信件|스팸 메일함|
-        스팸메일함|스팸함|스팸|정크 메일""",
+        스팸메일함|스팸함|스팸|정크 메일|nevyžádané|nevyžiadané|spamverdächtig|
+        të padëshiruara|несакана пошта|непажаданая пошта|სპამი|սպամ|垃圾郵件匣|垃圾箱""",
     Role.ARCHIVE: """
         archive|archives|archived|archiv|archivierte nachrichten|archivé|archivo|archivos|archivados|archivado|
         arquivo|arquivados|arquivar|archivio|archiviati|archief|arkiv|arkiverat|arkisto|safn|archiwum|archív|arhiv|

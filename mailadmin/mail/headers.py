@@ -9,43 +9,49 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
+from hashlib import blake2b
 
 from mailadmin.mail.charsets import decode
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.words import decoded
 
-# What a list shows, and what tells people from machines: see Heading.is_bulk.
+# What a list shows, what makes conversations, and what tells people from machines: see Heading.
 FIELDS = (
-    *("FROM", "TO", "CC", "SUBJECT", "DATE", "MESSAGE-ID"),
+    *("FROM", "TO", "CC", "SUBJECT", "DATE", "MESSAGE-ID", "REFERENCES", "IN-REPLY-TO"),
     *("LIST-ID", "LIST-UNSUBSCRIBE", "PRECEDENCE", "AUTO-SUBMITTED"),
 )
 SUBJECT_LENGTH = 998  # The longest line of a message (RFC 5322 2.1.1).
 RECIPIENTS = 50
+REFERENCES = 20
 _ADDRESS_LENGTH = 320  # RFC 3696 section 3: 64 for the local part, @, 255 for the domain.
 _RAW_LENGTH = 65_536
 _REMEMBERED_LENGTH = 500  # of a list of mailboxes that may come again
 
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
-_PLAIN_MAILBOX = re.compile(r'\s*(?:"([^"\\]*)"|([^"<>(),:;@\\]*))\s*<([^<>\s"(),:;\\]*)>\s*')
-_BARE_MAILBOX = re.compile(r'\s*([^\s<>"(),:;\\]+@[^\s<>"(),:;\\]+)\s*')
+_PLAIN_MAILBOX = re.compile(r'\s*"[^"\\]*"\s*<[^<>\s"(),:;\\]*>\s*')
 _SPECIAL = re.compile(r'["\\():;]')  # what else than a comma has a meaning in a list of mailboxes
 _QUOTED = re.compile(r"\\(.)", re.DOTALL)
+_ID = re.compile(r"<[^<>\s]{1,996}>")
 _DATE = re.compile(r"(?:[A-Za-z]{3},)? ?(\d\d?) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d)(?::(\d\d))? ([+-])(\d\d)(\d\d)\b")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-MONTHS = {name: n for n, name in enumerate(_MONTH_NAMES, 1)}
+MONTHS = {form: n for n, name in enumerate(_MONTH_NAMES, 1) for form in (name, name.title())}
 _USUAL = {name.title(): name.lower() for name in FIELDS} | {"Message-ID": "message-id", "Message-Id": "message-id"}
 _BLANKS = " \t\n\r\v\f"  # those of ASCII
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2101, 1, 1, tzinfo=UTC)
 
+_People = tuple[tuple[str, str], ...]  # names and addresses
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # Not frozen: that would take longer than to read a date.
 class Heading:
     """What a list shows of a message's header; what was absent or unreadable is empty, or None for the dates.
 
     `received_at` is what the topmost server wrote (Received, RFC 5321 4.4), where that is among the fields.
     `recipients` are names and addresses of To and Cc, at most 50. `is_bulk`: it went to a list (RFC 2919, 2369), or a
-    machine wrote it (RFC 3834).
+    machine wrote it (RFC 3834). `refers_to` are the ids of References, then that of In-Reply-To (RFC 5322 3.6.4), the
+    oldest first, at most 20. `content_hash` is of what no server changes when it takes a message over: id, instant,
+    sender, recipients, subject; None where that tells messages not apart.
     """
 
     subject: str = ""
@@ -57,6 +63,8 @@ class Heading:
     received_at: datetime | None = None
     recipients: tuple[tuple[str, str], ...] = ()
     is_bulk: bool = False
+    refers_to: tuple[str, ...] = ()
+    content_hash: bytes | None = None
 
 
 def read_heading(raw: bytes) -> Heading:
@@ -69,17 +77,44 @@ def read_heading(raw: bytes) -> Heading:
     name, address = _sender(fields.get("from", ""))
     written_to, to = _recipients(fields.get("to", ""), RECIPIENTS)
     copied_to = _recipients(fields.get("cc", ""), RECIPIENTS - len(written_to))[0] if "cc" in fields else ()
+    subject = _shown(decoded(fields.get("subject", "")), SUBJECT_LENGTH)
+    message_id, date = _shown(fields.get("message-id", ""), SUBJECT_LENGTH), fields.get("date", "")
+    sent_at = read_date(date)
+    when = str(sent_at.timestamp()) if sent_at else _shown(date, SUBJECT_LENGTH)
     return Heading(
-        subject=_shown(decoded(fields.get("subject", "")), SUBJECT_LENGTH),
+        subject=subject,
         from_name=name,
         from_address=address,
         to=to,
-        message_id=_shown(fields.get("message-id", ""), SUBJECT_LENGTH),
-        sent_at=read_date(fields.get("date", "")),
+        message_id=message_id,
+        sent_at=sent_at,
         received_at=read_date(fields.get("received", "").rpartition(";")[2].strip()),
         recipients=written_to + copied_to,
         is_bulk=_is_bulk(fields),
+        refers_to=_references(fields.get("references", ""), fields.get("in-reply-to", "")),
+        content_hash=_hash(message_id, when, address or name, written_to, copied_to, subject),
     )
+
+
+def _references(references: str, answered: str) -> tuple[str, ...]:
+    """The ids that a message refers to; of too many the first, with which all began, and the last ones."""
+    if not references and not answered:
+        return ()
+    ids = _ID.findall(references)
+    ids += _ID.findall(answered)[:1]  # What follows the first one is an address rather than an id.
+    found = list(dict.fromkeys(ids))
+    if len(found) > REFERENCES:
+        del found[1 : len(found) - REFERENCES + 1]
+    return tuple(found)
+
+
+def _hash(message_id: str, when: str, sender: str, to: _People, cc: _People, subject: str) -> bytes | None:
+    """What two copies of a message have in common; None for one with neither an id nor a sender and a time."""
+    if not message_id and not (when and sender):
+        return None
+    to_all, cc_all = (" ".join([address or name for name, address in people]) for people in (to, cc))
+    content = "\n".join((message_id, when, sender.lower(), to_all.lower(), cc_all.lower(), subject))
+    return blake2b(content.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def _is_bulk(fields: dict[str, str]) -> bool:
@@ -95,19 +130,23 @@ def read_date(text: str) -> datetime | None:
         moment = _strict_date(text) or _loose_date(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment if moment is not None and _EARLIEST <= moment < _LATEST else None
+    if moment is None or 1970 < moment.year < 2100:
+        return moment
+    return moment if _EARLIEST <= moment < _LATEST else None
 
 
 def _strict_date(text: str) -> datetime | None:
     """The way nearly all dates are written, read quickly."""
     match = _DATE.match(text)
-    month = MONTHS.get(match[2].lower()) if match else None
-    if match is None or month is None:
+    if match is None:
+        return None
+    day, month, year, hour, minute, second, sign, hours, minutes = match.groups()
+    number = MONTHS.get(month) or MONTHS.get(month.lower())
+    if number is None:
         return None
     # A leap second is a second that datetime does not know.
-    second = min(int(match[6] or 0), 59)
-    at = zone(match[7], match[8], match[9])
-    return datetime(int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), second, tzinfo=at)
+    seconds = min(int(second), 59) if second else 0
+    return datetime(int(year), number, int(day), int(hour), int(minute), seconds, 0, zone(sign, hours, minutes))
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +185,9 @@ def _split(raw: bytes) -> dict[str, str]:
 
 def _shown(text: str, longest: int) -> str:
     """`text` on one line, made safe to store and show, and cut."""
-    if text.isprintable() and "  " not in text:  # No other blank than the space is printable, and nothing invisible.
+    if not text or (
+        text.isprintable() and "  " not in text
+    ):  # No other blank than the space is printable, and nothing invisible.
         return text.strip(" ")[:longest]
     return visible(" ".join(text.replace("\0", "").split()))[:longest]
 
@@ -158,41 +199,37 @@ def _sender(text: str) -> tuple[str, str]:
 
 def _read_sender(text: str) -> tuple[str, str]:
     found, _ = _mailboxes(text, 1)
-    name, address = found[0] if found else ("", "")
-    return _shown(name, SUBJECT_LENGTH), _shown(address, _ADDRESS_LENGTH)
+    return (_shown(found[0][0], SUBJECT_LENGTH), _shown(found[0][1], _ADDRESS_LENGTH)) if found else ("", "")
 
 
-def _recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], str]:
+def _recipients(text: str, most: int) -> tuple[_People, str]:
     """The first `most` recipients as names and addresses that can be shown, and all of them on one line."""
     if not text:
         return (), ""
     return _known_recipients(text, most) if len(text) <= _REMEMBERED_LENGTH else _read_recipients(text, most)
 
 
-def _read_recipients(text: str, most: int) -> tuple[tuple[tuple[str, str], ...], str]:
+def _read_recipients(text: str, most: int) -> tuple[_People, str]:
     found, more = _mailboxes(text, most)
-    shown = tuple((_shown(name, _ADDRESS_LENGTH), _shown(address, _ADDRESS_LENGTH)) for name, address in found)
-    written = (f"{name} <{address}>" if name and address else name or address for name, address in shown)
-    on_one_line = ", ".join(mailbox[:_ADDRESS_LENGTH] for mailbox in written)
-    return shown, on_one_line + (f" and {more:,} more" if more else "")
+    on_one_line = ", ".join([mailbox[3] for mailbox in found])
+    return tuple([mailbox[2] for mailbox in found]), on_one_line + (f" and {more:,} more" if more else "")
 
 
 _known_sender = functools.lru_cache(maxsize=2048)(_read_sender)
 _known_recipients = functools.lru_cache(maxsize=2048)(_read_recipients)
 
+_Mailbox = tuple[str, str, tuple[str, str], str]  # name and address, the same as they are shown, on one line
 
-def _mailboxes(text: str, most: int) -> tuple[list[tuple[str, str]], int]:
-    """The first `most` mailboxes of a list (RFC 5322 3.4) as name and address, and the number of the others."""
-    if match := _PLAIN_MAILBOX.fullmatch(text):
-        return [(decoded(match[1] or match[2] or "").strip(), match[3])], 0
-    if match := _BARE_MAILBOX.fullmatch(text):
-        return [("", match[1])], 0
-    found: list[tuple[str, str]] = []
+
+def _mailboxes(text: str, most: int) -> tuple[list[_Mailbox], int]:
+    """The first `most` mailboxes of a list (RFC 5322 3.4), and the number of the others."""
+    found: list[_Mailbox] = []
     more = 0
-    for part in _parts(text) if _SPECIAL.search(text) else filter(str.strip, text.split(",")):
+    is_plain = not _SPECIAL.search(text)
+    for part in text.split(",") if is_plain else [text] if _PLAIN_MAILBOX.fullmatch(text) else _parts(text):
         if len(found) >= most:
-            more += 1
-        elif (mailbox := _known_mailbox(part) if len(part) <= _REMEMBERED_LENGTH else _mailbox(part)) != ("", ""):
+            more += 1 if part.strip() else 0
+        elif mailbox := _known_mailbox(part) if len(part) <= _REMEMBERED_LENGTH else _mailbox(part):
             found.append(mailbox)
     return found, more
 
@@ -221,8 +258,17 @@ def _parts(text: str) -> list[str]:
     return [part for part in (*parts, text[begin:]) if part.strip()]
 
 
-def _mailbox(text: str) -> tuple[str, str]:
-    """One mailbox, however broken: the name decoded, the address as it stands."""
+def _mailbox(text: str) -> _Mailbox | None:
+    """One mailbox, however broken: the name decoded, the address as it stands; None if there is neither."""
+    name, address = _cut(text)
+    if not name and not address:
+        return None
+    shown = _shown(name, _ADDRESS_LENGTH), _shown(address, _ADDRESS_LENGTH)
+    written = f"{shown[0]} <{shown[1]}>" if shown[0] and shown[1] else shown[0] or shown[1]
+    return name, address, shown, written[:_ADDRESS_LENGTH]
+
+
+def _cut(text: str) -> tuple[str, str]:
     before, angle, rest = text.rpartition("<")
     if angle:
         return _name(before), rest.partition(">")[0].strip()

@@ -12,19 +12,30 @@ from mailadmin.mail import dial, sasl, sign_in
 from mailadmin.mail.answers import Refused, translated
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import MailError
-from mailadmin.mail.imap_changes import OF_ONE_REQUEST, STATE, Following, parse, parse_fetch
+from mailadmin.mail.imap_changes import OF_ONE_REQUEST, parse, parse_fetch
 from mailadmin.mail.imap_fetch import (
-    ENVELOPE_ITEMS,
     HIGHEST_UID,
     REFUSED,
     UNREADABLE,
     Batch,
+    envelope_items,
     read_envelopes,
     read_flags,
     uid_set,
 )
-from mailadmin.mail.imap_folders import MOST_MESSAGES, Listed, read_list, read_quota, read_states, read_status
+from mailadmin.mail.imap_folders import (
+    MOST_MESSAGES,
+    Listed,
+    read_ids,
+    read_list,
+    read_quota,
+    read_states,
+    read_status,
+    status_items,
+)
+from mailadmin.mail.imap_idle import Idling
 from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session, quoted
+from mailadmin.mail.imap_text import Reading
 from mailadmin.mail.imap_write import MONTHS, Writing
 from mailadmin.mail.scrub import scrub
 from mailadmin.mail.special_use import one_of_each
@@ -87,7 +98,7 @@ def _translated() -> AbstractContextManager[None]:
     return translated(ServerProtocol.IMAP)
 
 
-class Imap(Writing, Following):
+class Imap(Writing, Idling, Reading):
     """A greeted IMAP session; implements `Incoming`. Not for use by two threads at once."""
 
     def __init__(self, connection: dial.Connection, session: Session) -> None:
@@ -133,6 +144,7 @@ class Imap(Writing, Following):
                 session.refresh_capabilities(told=True)
                 if not introduced:
                     self._introduce()
+                self._accept_utf8()
             offers = self.capabilities
             passing.facts["capabilities"] = [name.partition("=DEFLATE")[0] for name in _TELLING if name in offers]
 
@@ -149,6 +161,12 @@ class Imap(Writing, Following):
         with suppress(Refused):
             self._session.command("ID", '("name" "mailadmin")')
         return True
+
+    def _accept_utf8(self) -> None:
+        """Take names as UTF-8 from a server that has no others (RFC 9755 3); elsewhere modified UTF-7 is understood."""
+        if "UTF8=ONLY" in self.capabilities:
+            self._session.command("ENABLE", "UTF8=ACCEPT")
+            self._speaks_utf8 = True
 
     def folders(self, *, counts: bool = True) -> list[Folder]:
         """All folders, with their roles, and with message counts if `counts`. Raises MailError.
@@ -169,14 +187,16 @@ class Imap(Writing, Following):
     def survey(self) -> tuple[list[Folder], dict[str, FolderState]]:
         """All folders, and by path the state of those of which the server tells it unopened (RFC 5819, RFC 7162).
 
-        One round trip. Raises MailError.
+        With the object ids of folders, where there are any (RFC 8474). One round trip. Raises MailError.
         """
         self._is_following = True
-        tells = "LIST-STATUS" in self.capabilities and self._counts_changes
+        items = status_items(self.capabilities)
         with _translated():
-            listed = self._list(STATE if tells else "")
-            states = read_states(listed, self._session.take("STATUS"), parse) if tells else {}
-        return self._known([entry.folder for entry in listed], listed), states
+            listed = self._list(f"STATUS ({items})" if items else "")
+            told = self._session.take("STATUS")
+            states, ids = read_states(listed, told, parse), read_ids(told, parse)
+        found = [replace(entry.folder, object_id=ids.get(entry.raw, "")) for entry in listed]
+        return self._known(found, listed), states
 
     def _known(self, folders: list[Folder], listed: list[Listed]) -> list[Folder]:
         """`folders`, each role once; their names are kept as the server writes them."""
@@ -209,7 +229,7 @@ class Imap(Writing, Following):
             if not extended:
                 raise
             self._session.command("LIST", '""', '"*"')
-        return read_list(self._session.take("LIST"), parse, imap_utf7.decode)
+        return read_list(self._session.take("LIST"), parse, bytes.decode if self._speaks_utf8 else imap_utf7.decode)
 
     def _count(self, listed: list[Listed]) -> dict[bytes, Any]:
         """The counts of all folders, one by one; nothing for those where the server refuses to tell."""
@@ -251,12 +271,6 @@ class Imap(Writing, Following):
             )
         self._messages = state.messages
         return state
-
-    def _number(self, name: str) -> int | None:
-        """The last number that the server told under `name`, if it is one that a database can hold."""
-        told = self._session.take(name)
-        text = told[-1] if told and isinstance(told[-1], bytes) else b""
-        return int(text) if text.isdigit() and len(text) < 20 and 0 <= int(text) < 2**63 else None
 
     def search(self, since: date | None = None) -> list[int]:
         """UIDs in the open folder, ascending; with `since` only those received on that day or later.
@@ -317,10 +331,11 @@ class Imap(Writing, Following):
 
     def _fetch(self, uids: list[int], ahead: list[int] | None = None) -> tuple[Batch, bool]:
         """What the server delivers of `uids`, and whether it says that this is all; the next question is `ahead`."""
+        items = envelope_items(self.capabilities)
         with _translated():
             whole = True
             try:
-                self._session.command("UID", "FETCH", uid_set(uids), ENVELOPE_ITEMS)
+                self._session.command("UID", "FETCH", uid_set(uids), items)
             except Refused as refused:
                 # One damaged message makes some servers refuse the whole batch. A limit is no such case.
                 if refused.category not in OF_ONE_REQUEST:
@@ -328,7 +343,7 @@ class Imap(Writing, Following):
                 whole = False
             answers = self._session.take("FETCH")
             if ahead:
-                self._session.send_ahead("UID", "FETCH", uid_set(ahead), ENVELOPE_ITEMS)
+                self._session.send_ahead("UID", "FETCH", uid_set(ahead), items)
         return read_envelopes(answers, frozenset(uids), parse_fetch), whole
 
     def find(self, message_id: str) -> str | None:

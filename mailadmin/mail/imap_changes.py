@@ -17,7 +17,6 @@ from mailadmin.mail.imap_session import LONGEST_LINE, LONGEST_LIST, Session
 from mailadmin.mail.types import Changes, ServerProtocol
 
 OF_ONE_REQUEST = (Category.PROTOCOL, Category.UNAVAILABLE, Category.POLICY)  # what a refusal of one request may mean
-STATE = "STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)"
 _MOST_CHANGES = 150_000  # Each is a line, see MOST_LINES.
 
 

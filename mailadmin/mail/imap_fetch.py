@@ -2,20 +2,24 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from imapclient import imap_utf7
+
 from mailadmin.mail.headers import FIELDS, MONTHS, read_heading, zone
+from mailadmin.mail.imap_items import Record, read_items
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.types import Envelope
 
-Record = bytes | tuple[bytes, bytes]
 Parser = Callable[[list[Any]], Iterable[Mapping[bytes, Any]]]
 
 HIGHEST_UID = 2**32 - 1
-ENVELOPE_ITEMS = f"(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS ({' '.join(FIELDS)})]<0.65536>)"
+_ITEMS = f"(UID FLAGS INTERNALDATE RFC822.SIZE{{more}} BODY.PEEK[HEADER.FIELDS ({' '.join(FIELDS)})]<0.65536>)"
+ENVELOPE_ITEMS = _ITEMS.format(more="")
+_NAMES = (("OBJECTID", " EMAILID"), ("X-GM-EXT-1", " X-GM-MSGID X-GM-LABELS"))  # RFC 8474; Gmail's own
 UNREADABLE = "The answer of the server for this message cannot be read."
 REFUSED = "The server could not deliver this message."
 
@@ -23,10 +27,15 @@ _FLAGS = re.compile(rb"\d+ \((?:UID (\d+) FLAGS \(([^()]*)\)|FLAGS \(([^()]*)\) 
 _RANGES = re.compile(rb"(?:\([^()]*\) ?)*(?:UID ?)?(?:ALL )?([\d:,]*)", re.IGNORECASE)
 _ENVELOPE = re.compile(
     rb"\d+ \(UID (\d+) FLAGS \(([^()]*)\) INTERNALDATE \"([^\"]*)\" RFC822\.SIZE (\d+) "
-    rb"BODY\[HEADER\.FIELDS \([^()]*\)\](?:<0>)? \{\d+\}"
+    rb"(?:EMAILID \(([^()\s\"\\]*)\) )?BODY\[HEADER\.FIELDS \([^()]*\)\](?:<0>)? \{\d+\}"
 )
 _DATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _BROKEN_ANSWERS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+def envelope_items(capabilities: Collection[str]) -> str:
+    """What is asked of each message: what a list shows, and the server's own names for it where it has some."""
+    return _ITEMS.format(more="".join(items for name, items in _NAMES if name in capabilities))
 
 
 @dataclass(slots=True)
@@ -115,27 +124,61 @@ def _quick(records: list[Record]) -> Envelope | None:
     match = _ENVELOPE.fullmatch(records[0][0])
     if match is None:
         return None
-    return _envelope(int(match[1]), _flags(match[2]), _internal_date(match[3]), int(match[4]), records[0][1])
+    uid, flags, received, size, email_id = match.groups()
+    name = email_id.decode("ascii", "replace") if email_id else ""
+    return _envelope(int(uid), _flags(flags), _internal_date(received), int(size), records[0][1], name)
 
 
 def _slow(records: list[Record], parse: Parser) -> Envelope | None:
     """Any other answer; None if it is not one that was asked for, such as changed flags of some message."""
-    for items in parse(records):
-        uid = _uid(items)
-        body = next((value for key, value in items.items() if key.startswith(b"BODY[HEADER")), b"")
-        if not uid or b"RFC822.SIZE" not in items:
+    items = read_items(records)
+    for each in parse(records) if items is None else [items]:
+        uid = _uid(each)
+        body = next((value for key, value in each.items() if key.startswith(b"BODY[HEADER")), b"")
+        if not uid or b"RFC822.SIZE" not in each:
             continue
-        received = items.get(b"INTERNALDATE")
-        if isinstance(received, datetime) and received.tzinfo is None:
-            received = received.replace(tzinfo=UTC)
-        size = items[b"RFC822.SIZE"]
+        size, email_id = each[b"RFC822.SIZE"], each.get(b"EMAILID") or each.get(b"X-GM-MSGID")
         return _envelope(
-            uid, _flags_of(items.get(b"FLAGS", ())), received, size if isinstance(size, int) else 0, body or b""
+            uid,
+            _flags_of(each.get(b"FLAGS") or ()),
+            _moment(each.get(b"INTERNALDATE")),
+            size if isinstance(size, int) else 0,
+            body or b"",
+            _texts([email_id[0] if isinstance(email_id, tuple) else email_id])[0] if email_id else "",
+            _texts(each.get(b"X-GM-LABELS") or (), decode=imap_utf7.decode),
         )
     return None
 
 
-def _envelope(uid: int, flags: frozenset[str], received: datetime | None, size: int, header: bytes) -> Envelope:
+def _moment(received: object) -> datetime | None:
+    if isinstance(received, bytes):
+        return _internal_date(received)
+    if isinstance(received, datetime):
+        return received if received.tzinfo else received.replace(tzinfo=UTC)
+    return None
+
+
+def _texts(values: Iterable[object], decode: Callable[[bytes], str] = bytes.decode) -> tuple[str, ...]:
+    """`values` as they can be shown, sorted."""
+    found = set()
+    for value in values:
+        try:
+            text = decode(value) if isinstance(value, bytes) else str(value)
+        except _BROKEN_ANSWERS:
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
+        found.add(visible(text))
+    return tuple(sorted(found))
+
+
+def _envelope(
+    uid: int,
+    flags: frozenset[str],
+    received: datetime | None,
+    size: int,
+    header: object,
+    email_id: str = "",
+    labels: tuple[str, ...] = (),
+) -> Envelope:
     heading = read_heading(header if isinstance(header, bytes) else b"")
     return Envelope(
         uid=uid,
@@ -150,6 +193,10 @@ def _envelope(uid: int, flags: frozenset[str], received: datetime | None, size: 
         sent_at=heading.sent_at,
         recipients=heading.recipients,
         is_bulk=heading.is_bulk,
+        refers_to=heading.refers_to,
+        content_hash=heading.content_hash,
+        email_id=email_id,
+        labels=labels,
     )
 
 

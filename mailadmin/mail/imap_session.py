@@ -2,8 +2,10 @@
 
 import imaplib
 import re
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from io import BufferedReader
 from typing import IO, Any, cast
 
 from mailadmin.mail import sasl
@@ -153,6 +155,17 @@ class Session(imaplib.IMAP4):
         """LOGOUT (RFC 3501 6.1.3); what the server answers is of no interest."""
         with suppress(imaplib.IMAP4.error):
             self.logout()
+
+    def let_go(self) -> bytes:
+        """Leave the socket to somebody else: what was read from it and not looked at. We read nothing any more."""
+        unread = self._given_back
+        self.connection.socket.deadline = None  # It would make the socket wait again.
+        self.connection.socket.setblocking(False)
+        with suppress(ssl.SSLWantReadError, BlockingIOError):
+            while chunk := cast(BufferedReader, self.file).read1(_BUFFER):
+                unread += chunk
+        self.file.close()
+        return unread
 
     def readline(self) -> bytes:
         if self._given_back:

@@ -1,6 +1,6 @@
 """Changes a mailbox over IMAP where somebody asked for it: a copy of what was sent, a folder that is missing.
 
-Reading, which leaves no trace, is in imap.py.
+Reading, which leaves no trace, is in imap.py; what changes messages in imap_store.py.
 """
 
 import re
@@ -12,9 +12,9 @@ from imapclient import imap_utf7
 from imapclient.exceptions import IMAPClientError
 from imapclient.response_parser import parse_response
 
-from mailadmin.mail import dial
 from mailadmin.mail.answers import Refused, translated
-from mailadmin.mail.imap_session import Session, quoted
+from mailadmin.mail.imap_session import quoted
+from mailadmin.mail.imap_store import Storing
 from mailadmin.mail.types import Folder, Role, ServerProtocol
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -30,11 +30,8 @@ _USES: Mapping[Role, str] = {role: f"\\{name}" for role, name in NAMES.items()}
 _APPENDED = re.compile(rb"\[APPENDUID \d+ (\d{1,10})\]", re.IGNORECASE)
 
 
-class Writing:
+class Writing(Storing):
     """The part of an IMAP session that changes something on the server; `Imap` is made with it."""
-
-    _session: Session
-    _raw_names: dict[str, bytes]
 
     def append(self, path: str, message: bytes, *, flags: Iterable[str] = (), moment: datetime) -> int | None:
         """Put `message` into the folder `path` as received at `moment` (RFC 3501 6.3.11). Raises MailError.
@@ -87,10 +84,6 @@ class Writing:
                 own = parse_response(self._session.take("NAMESPACE"))[0]
                 return str(imap_utf7.decode(own[0][0]))
         return None
-
-    def _raw(self, path: str) -> bytes:
-        """The name of a folder as the server writes it, or wants to hear it."""
-        return self._raw_names.get(path) or bytes(imap_utf7.encode(dial.guard(path, "folder name")))
 
 
 def usual_prefix(listed: Iterable[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.headers import read_heading
 from mailadmin.mail.pop3_lists import read_listing, read_names, read_stat
 from mailadmin.mail.pop3_session import MOST_MESSAGES, Session
+from mailadmin.mail.pop3_text import Whole
 from mailadmin.mail.scrub import scrub
 from mailadmin.mail.types import (
     Direction,
@@ -78,7 +79,7 @@ def _translated() -> AbstractContextManager[None]:
     return translated(ServerProtocol.POP3)
 
 
-class Pop3:
+class Pop3(Whole):
     """A greeted POP3 session; implements `Incoming`. Not for use by two threads at once.
 
     `names` are what `examine` read last: the server's name (UIDL) of each message by its number, in its order.
@@ -240,6 +241,8 @@ class Pop3:
             sent_at=heading.sent_at,
             recipients=heading.recipients,
             is_bulk=heading.is_bulk,
+            refers_to=heading.refers_to,
+            content_hash=heading.content_hash,
         )
 
     def _header(self, number: int, size: int, *, is_asked: bool) -> bytes | None:

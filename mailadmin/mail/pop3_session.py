@@ -152,6 +152,14 @@ class Session:
                 kept += piece
         return bytes(kept[:LONGEST_HEADER])
 
+    def message(self, most: int) -> bytes:
+        """The first `most` bytes of the message that is the answer; all the rest is read and dropped."""
+        kept = bytearray()
+        for _, piece in self._pieces(LONGEST_PIECE):
+            if len(kept) < most:
+                kept += piece
+        return bytes(kept[:most])
+
     def _pieces(self, longest: int) -> Iterator[tuple[bool, bytes]]:
         """The answer up to its end (RFC 1939 3), line by line, long lines in pieces of at most `longest` bytes.
 

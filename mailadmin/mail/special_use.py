@@ -20,6 +20,8 @@ _ATTRIBUTES = {
     "\\allmail": Role.ALL,
 }
 
+_VIRTUAL = {"\\all", "\\allmail", "\\flagged", "\\starred", "\\important"}  # RFC 6154 2, RFC 8457 3, XLIST
+
 _Meaning = TypeVar("_Meaning")
 
 
@@ -49,6 +51,11 @@ def role_of(flags: Iterable[str], path: str, delimiter: str) -> tuple[Role | Non
             return role, "server"
     role = _ROLE_OF_NAME.get(_folded(last_part(path, delimiter)))
     return (role, "name") if role else (None, "")
+
+
+def is_virtual(flags: Iterable[str]) -> bool:
+    """Whether a folder with the attributes `flags` shows what lies in others: all mail, the flagged, the important."""
+    return not _VIRTUAL.isdisjoint(flag.lower() for flag in flags)
 
 
 def last_part(path: str, delimiter: str) -> str:

@@ -211,7 +211,9 @@ class Folder:
 
     `path` is the full name as the server knows it, decoded from modified UTF-7 (RFC 3501 5.1.3); `name` is its last
     part. `role_source` is `server` (RFC 6154) or `name`. `locked` says why the folder cannot be synced, or is empty.
-    `messages` is the server's count, or None where it was not asked or not told.
+    `messages` is the server's count, or None where it was not asked or not told. `object_id` is the server's own name
+    for the folder, the same after it was renamed (RFC 8474), or empty. `is_virtual`: what it shows lies in other
+    folders as well.
     """
 
     path: str
@@ -223,6 +225,8 @@ class Folder:
     locked: str = ""
     messages: int | None = None
     unseen: int | None = None
+    object_id: str = ""
+    is_virtual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,8 @@ class Envelope:
 
     `sent_at` is the Date header (None where absent or absurd), `received_at` INTERNALDATE; both aware. `size` in bytes.
     `flags` are as the server wrote them, system flags with their backslash. `recipients` are names and addresses of To
-    and Cc, at most 50; `is_bulk`: it went to a list, or a machine wrote it.
+    and Cc, at most 50; `is_bulk`: it went to a list, or a machine wrote it. `refers_to`, `content_hash`: see Heading in
+    headers.py. `email_id` and `labels` are what the server calls the message (RFC 8474, Gmail), where it does.
     """
 
     uid: int
@@ -273,6 +278,10 @@ class Envelope:
     unreadable: str = ""
     recipients: tuple[tuple[str, str], ...] = ()
     is_bulk: bool = False
+    refers_to: tuple[str, ...] = ()
+    content_hash: bytes | None = None
+    email_id: str = ""
+    labels: tuple[str, ...] = ()
 
 
 class Incoming(Protocol):

@@ -39,6 +39,8 @@ def decoded(text: str) -> str:
 
 def _join(run: list[_Word]) -> str:
     """The text of neighbouring words."""
+    if not run:
+        return ""
     pieces: list[tuple[str, bytes]] = []
     waiting = ""
     for index, (charset, encoding, text) in enumerate(run):

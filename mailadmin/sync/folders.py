@@ -46,6 +46,7 @@ class Seen:
     id: int | None = None
     is_wished: bool = False
     trouble: str = ""
+    object_id: str = ""
 
 
 # How a list of the server and what is stored come together.
@@ -55,15 +56,18 @@ def merged(stored: Sequence[Seen], listed: Iterable[mail.Folder | Mapping[str, A
     """What the account's folders are once the server has listed `listed`, in the order of `in_order`.
 
     A role that a person decided stays; else the server's word counts, else the name's. In the first list everything
-    that holds mail is active but junk and trash; what appears later starts inactive. What is not listed is gone, or
-    still to be created.
+    that holds mail is active but junk, trash, and what shows the mail of the other folders once more, as Gmail's All
+    Mail does; what appears later starts inactive. What is not listed is gone, or still to be created.
     """
-    known = {folder.path: folder for folder in stored}
+    known, is_first = {folder.path: folder for folder in stored}, not stored
     found: dict[str, Seen] = {}
     for entry in listed:
         folder = _read(entry)
         if folder is not None and folder.path not in found:
-            found[folder.path] = _joined(known.get(folder.path), folder, is_first=not stored)
+            old = known.get(folder.path)
+            found[folder.path] = (
+                _joined(old, folder) if old else replace(folder, is_active=folder.is_active and is_first)
+            )
     absent = [folder for path, folder in known.items() if path not in found]
     gone = [folder if folder.is_wished else replace(folder, is_gone=True) for folder in absent]
     return in_order([*_one_of_each(found.values()), *gone])
@@ -80,7 +84,10 @@ def in_order(folders: Iterable[Seen]) -> list[Seen]:
 
 
 def _read(entry: mail.Folder | Mapping[str, Any]) -> Seen | None:
-    """A folder of a list; None for one whose name cannot be stored as it is, for then it could not be opened either."""
+    """A folder of a list, active if it should be at first; None for one whose name cannot be stored as it is.
+
+    Such a folder could not be opened either.
+    """
     words = entry if isinstance(entry, Mapping) else {name: getattr(entry, name) for name in mail.Folder.__slots__}
     path = str(words["path"])
     if not is_storable(path):
@@ -89,6 +96,7 @@ def _read(entry: mail.Folder | Mapping[str, Any]) -> Seen | None:
     locked = str(words.get("locked") or "")
     if not locked and not words.get("selectable", True):
         locked = t("Cannot be opened")
+    is_wanted = not locked and role not in OFF_AT_FIRST and not words.get("is_virtual")
     return Seen(
         path="INBOX" if path.upper() == "INBOX" else path,  # RFC 3501 5.1: in any spelling it is the same.
         name=str(words.get("name") or path),
@@ -96,7 +104,9 @@ def _read(entry: mail.Folder | Mapping[str, Any]) -> Seen | None:
         role=Role(role) if role else None,
         role_source=RoleSource(source) if role and source else None,
         locked=locked[:200],
+        is_active=is_wanted,
         messages=words.get("messages"),
+        object_id=str(words.get("object_id") or ""),
     )
 
 
@@ -105,9 +115,7 @@ def is_storable(path: str) -> bool:
     return 0 < len(path) <= PATH_LENGTH and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in path)
 
 
-def _joined(old: Seen | None, new: Seen, *, is_first: bool) -> Seen:
-    if old is None:
-        return replace(new, is_active=is_first and not new.locked and new.role not in OFF_AT_FIRST)
+def _joined(old: Seen, new: Seen) -> Seen:
     judge = old if old.role_source is RoleSource.PERSON else new
     return replace(
         new,
@@ -116,6 +124,7 @@ def _joined(old: Seen | None, new: Seen, *, is_first: bool) -> Seen:
         is_active=old.is_active and not new.locked,
         messages=old.messages if new.messages is None else new.messages,
         id=old.id,
+        object_id=new.object_id or old.object_id,
         trouble="" if old.is_wished else old.trouble,
     )
 
@@ -163,7 +172,7 @@ def adopt_folders(
             row = rows[folder.path] = Folder(account_id=account.id, path=folder.path)
             session.add(row)
         row.name, row.delimiter, row.locked = folder.name[:PATH_LENGTH], folder.delimiter, folder.locked
-        row.role, row.role_source = folder.role, folder.role_source
+        row.role, row.role_source, row.object_id = folder.role, folder.role_source, folder.object_id
         row.is_active, row.is_gone, row.is_wished = folder.is_active, folder.is_gone, folder.is_wished
         if not folder.is_gone:
             row.listed_at = moment
@@ -232,7 +241,7 @@ def choose_folders(
         if row.is_active != (row.id in active):
             row.is_active = row.id in active
             changed = True
-        if row.is_wished and row.role is None:
+        if row.is_wished and row.role is None and row.role_source is RoleSource.PERSON:  # See new_folders.py.
             _take_back(session, row)
     _note_sent(account, rows.values())
     if changed and account.is_set_up:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from wtforms import RadioField, SelectChoice, SelectField, SelectMultipleField, ValidationError
+from wtforms.fields.choices import Choice
 from wtforms.widgets import CheckboxInput
 
 from mailadmin.accounts.models import Account, NewContacts, Window
@@ -14,6 +15,7 @@ from mailadmin.sync.folders import MAPPED, Seen
 from mailadmin.text import t
 
 CREATE = "//create"  # instead of a path; a folder that is really called so cannot be created here
+_MOST_CHOICES = 500
 _NONE = {
     Role.INBOX: "Choose a folder…",
     Role.SENT: "No sent folder",
@@ -22,6 +24,15 @@ _NONE = {
     Role.JUNK: "No junk folder",
     Role.ARCHIVE: "No archive",
 }
+
+
+class Ticks(SelectMultipleField):
+    """Checkboxes of which there may be ten thousand: whether one is ticked costs the same however many are."""
+
+    def iter_choices(self) -> list[Choice]:
+        """All choices; the values are texts."""
+        ticked = set(self.data or ())
+        return [Choice(c.value, c.label, c.value in ticked, c.render_kw) for c in self.choices or []]
 
 
 class FoldersForm(Form):
@@ -37,7 +48,7 @@ class FoldersForm(Form):
     role_trash = SelectField(t("Trash"))
     role_junk = SelectField(t("Junk"))
     role_archive = SelectField(t("Archive"))
-    active = SelectMultipleField(t("Folders to sync"), option_widget=CheckboxInput())
+    active = Ticks(t("Folders to sync"), option_widget=CheckboxInput())
 
     def __init__(
         self, folders: Sequence[Seen], *, creatable: Mapping[Role, str], only_active: bool = False, **kwargs: Any
@@ -45,6 +56,7 @@ class FoldersForm(Form):
         present = [f for f in folders if not f.is_gone]
         held = {f.role: CREATE if f.is_wished else f.path for f in present if f.role in MAPPED}
         chosen = {f"role_{role.value}": path for role, path in held.items() if role}
+        likely = _likely([f for f in present if not f.locked and not f.is_wished])
         super().__init__(data={**chosen, "active": [f.path for f in present if f.is_active]}, **kwargs)
         for role, field in self.roles().items():
             if only_active:
@@ -52,7 +64,7 @@ class FoldersForm(Form):
                 continue
             field.choices = [
                 *self._new(role, creatable),
-                *(SelectChoice(f.path, visible(f.path)) for f in present if not f.locked and not f.is_wished),
+                *(SelectChoice(path, visible(path)) for path in likely),
                 SelectChoice("", t(_NONE[role])),
             ]
             if field.raw_data is None:  # Nothing was sent, and without a folder the first choice must not seem chosen.
@@ -71,6 +83,15 @@ class FoldersForm(Form):
     def wished(self) -> Collection[Role]:
         """The roles for which a folder is to be created."""
         return [role for role, field in self.roles().items() if field.data == CREATE]
+
+
+def _likely(folders: Sequence[Seen]) -> list[str]:
+    """The paths of the folders that may be chosen for a purpose; of very many those that lie highest."""
+    if len(folders) <= _MOST_CHOICES:
+        return [folder.path for folder in folders]
+    depths = {f.path: (f.role is None, f.path.count(f.delimiter) if f.delimiter else 0) for f in folders}
+    kept = set(sorted(depths, key=lambda path: depths[path])[:_MOST_CHOICES])
+    return [folder.path for folder in folders if folder.path in kept]
 
 
 class WindowForm(Form):
@@ -95,13 +116,17 @@ class WindowForm(Form):
         ],
     )
 
-    def __init__(self, account: Account) -> None:
-        """The last questions about `account`. POP3 has no Sent folder that would say whom we wrote to."""
+    def __init__(self, account: Account, chosen: Mapping[str, str]) -> None:
+        """The last questions about `account`; `chosen` was answered before, on the way to a dry run.
+
+        POP3 has no Sent folder that would say whom we wrote to.
+        """
         self.has_sent = account.protocol is not ServerProtocol.POP3
         wanted = account.new_contacts
         if wanted is NewContacts.WRITTEN_TO and not self.has_sent:  # It was copied from an account with IMAP.
             wanted = NewContacts.NOBODY
-        super().__init__(data={"window": account.window.value, "new_contacts": wanted.value})
+        asked = {"window": account.window.value, "new_contacts": wanted.value}
+        super().__init__(data={name: chosen.get(name, value) for name, value in asked.items()})
 
     def validate_new_contacts(self, field: RadioField) -> None:
         if field.data == NewContacts.WRITTEN_TO and not self.has_sent:

@@ -1,5 +1,6 @@
 """A sync run that goes on: the connection with its deadlines, and the one way in which it may write."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,13 @@ LEASE_SECONDS = 120.0
 STEP_SECONDS = 60.0  # what one answer of the server may take; less than half of the lease
 BEAT_SECONDS = 20.0
 WATCH_SECONDS = 5.0  # how long a server that says nothing keeps us from noticing that nobody wants this run any more
+
+
+interruption = threading.Event()  # set while this process is told to end
+
+
+class MustEnd(BaseException):
+    """The process has to end: the run stays open, and another process goes on with it."""
 
 
 class Stopped(Exception):
@@ -68,7 +76,11 @@ class Going:
     batch: int
     ends: Deadline
     incoming: Timed | None = None
+    told: set[int] = field(default_factory=set)  # the changes of people that the server was told, see push.py
+    again: set[int] = field(default_factory=set)  # folders that have to be read once more because of them
+    looked_at: float = field(default_factory=time.monotonic)  # when such changes were last looked for
     _beat_at: float = field(default_factory=time.monotonic)
+    _session: Session | None = None  # of the transaction that goes on
 
     @property
     def window_key(self) -> str:
@@ -97,29 +109,46 @@ class Going:
         """A transaction that is committed only if the lease is still ours and nobody wants us to stop.
 
         The beat comes first and keeps the lease's row locked until the commit, so nobody can take it in between; the
-        account's row is locked against changes for the same time. Raises LeaseLost, Stopped; then nothing is written.
+        account's row is locked against changes for the same time. Within another one it is a part of that, which spares
+        small differences all of this; nobody talks to the server meanwhile. Raises LeaseLost, Stopped; then nothing is
+        written.
         """
+        if self._session is not None:
+            yield self._session
+            return
         with db.transaction() as session:
             leases.beat(session, self.held, seconds=LEASE_SECONDS)
             self._look(session)
-            yield session
+            self._session = session
+            try:
+                yield session
+            finally:
+                self._session = None
         self._beat_at = time.monotonic()
 
-    def count(self, session: Session, *, new: int = 0, changed: int = 0, gone: int = 0) -> None:
+    def count(self, session: Session, *, new: int = 0, changed: int = 0, gone: int = 0, pushed: int = 0) -> None:
         """Add to what the run has done, in the transaction that does it."""
         session.execute(
             update(SyncRun)
             .where(SyncRun.id == self.run_id)
-            .values(new=SyncRun.new + new, changed=SyncRun.changed + changed, gone=SyncRun.gone + gone)
+            .values(
+                new=SyncRun.new + new,
+                changed=SyncRun.changed + changed,
+                gone=SyncRun.gone + gone,
+                pushed=SyncRun.pushed + pushed,
+            )
             .execution_options(synchronize_session=False)
         )
 
     def _look(self, session: Session, *, holds: bool = True) -> None:
         """Whether the company and the account still want this run; `holds` the account as it is until the commit."""
-        if not organisation.uses_mail(session):
-            raise Stopped(organisation.why_off(), at_once=True)
-        query = select(Account.deleting_at, Account.health, Account.version).where(Account.id == self.account_id)
+        if interruption.is_set():
+            raise MustEnd
+        columns = Account.deleting_at, Account.health, Account.version, organisation.mail_is_used().label("is_used")
+        query = select(*columns).where(Account.id == self.account_id)
         account = session.execute(query.with_for_update(read=True) if holds else query).one_or_none()
+        if account is not None and not account.is_used:
+            raise Stopped(organisation.why_off(), at_once=True)
         if account is None or account.deleting_at is not None:
             raise Stopped(t("The account is being deleted."))
         if account.health is Health.PAUSED:

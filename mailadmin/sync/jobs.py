@@ -8,16 +8,17 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from mailadmin import boot, db, leases, sealed
+from mailadmin import boot, db, leases, queue, sealed
 from mailadmin.accounts.models import Account, AccountServer, Credential
 from mailadmin.connections.models import Check
 from mailadmin.contacts import service as contacts
 from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import Attempt
-from mailadmin.sync import rows
-from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync import claims, dry, fetching, rows
+from mailadmin.sync.draining import drain
+from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
-from mailadmin.sync.service import Ending, finish_run, lease_name
+from mailadmin.sync.service import Ending, dry_lease_name, finish_run, lease_name
 from mailadmin.text import t
 
 PURGE = 5000
@@ -25,12 +26,29 @@ log = logging.getLogger(__name__)
 
 
 def run_sync(run_id: int) -> None:
-    """Work on a run. Repeatable: one that has ended is left alone, one that broke off is worked on again.
+    """Work on a run, and on all others that wait. Repeatable: what has ended is left alone, what broke off goes on.
 
-    When the runner shuts down it interrupts us with a BaseException: the run stays open, and the clock rings again.
+    The first run of an account is left to those who have time for it. When the runner shuts down it interrupts us with
+    a BaseException: runs stay open, and the clock rings again.
     """
+    with db.reading() as session:
+        run = session.get(SyncRun, run_id)
+        is_first = run is not None and run.finished_at is None and claims.is_first(run)
+    if is_first:
+        queue.ring(claims.FIRST, run_id)
+    drain(_work_on, first=False, wanted=None if is_first else run_id)
+
+
+def run_first_sync(run_id: int) -> None:
+    """Work on the first run of an account, and on all others that wait. Repeatable, as `run_sync` is."""
+    drain(_work_on, first=True, wanted=run_id)
+
+
+def _work_on(run_id: int) -> None:
+    with db.reading() as session:
+        is_dry = session.scalar(select(SyncRun.kind).where(SyncRun.id == run_id)) is RunKind.DRY
     try:
-        perform(run_id)
+        (dry.perform if is_dry else perform)(run_id)
     except Exception:
         log.exception("Run %s broke off.", run_id)
         _give_up(run_id)
@@ -43,12 +61,36 @@ def _give_up(run_id: int) -> None:
         run = session.get(SyncRun, run_id)
         if run is None or run.finished_at is not None:
             return
+        reason = _ours() if run.kind is RunKind.DRY else reason
         held = leases.take(session, lease_name(run.account_id), seconds=60)
         account = session.get(Account, run.account_id, with_for_update={"of": Account})
         if held is None or account is None:
             return  # Somebody else works on it already.
         finish_run(session, run, account, Ending(RunOutcome.FAILED, reason))
         leases.release(session, held)
+
+
+def fetch_text(message_id: int) -> None:
+    """Fetch the text of a message that somebody opened. Repeatable: what is there is not fetched again."""
+    try:
+        fetching.fetch_text(message_id)
+    except Exception:
+        log.exception("The text of message %s was not fetched.", message_id)
+        fetching.note(message_id, _ours(), None)
+
+
+def fetch_files(message_id: int, *places: int) -> None:
+    """Fetch files of a message that somebody asked for. Repeatable: what is there is not fetched again."""
+    try:
+        fetching.fetch_files(message_id, places)
+    except Exception:
+        log.exception("The files of message %s were not fetched.", message_id)
+        for place in places:
+            fetching.note(message_id, _ours(), place)
+
+
+def _ours() -> str:
+    return t("Something broke on our side. The log has the details.")
 
 
 def purge(account_id: int) -> None:
@@ -76,7 +118,7 @@ def _remove(session: Session, account_id: int) -> None:
     # The lease first: a sync that is writing holds it, and so we wait for each other in one order.
     session.execute(
         delete(leases.Lease)
-        .where(leases.Lease.name == lease_name(account_id))
+        .where(leases.Lease.name.in_([lease_name(account_id), dry_lease_name(account_id)]))
         .execution_options(synchronize_session=False)
     )
     contacts.forget_account(session, account_id)

@@ -116,6 +116,12 @@ class Message(Base):
             sqlite_where=text("NOT is_settled"),
             postgresql_where=text("NOT is_settled"),
         ),
+        Index(
+            "ix_message_textless",
+            "folder_id",
+            sqlite_where=text("NOT has_text"),
+            postgresql_where=text("NOT has_text"),
+        ),
         Index("ix_message_thread_id", "thread_id"),
         Index("ix_message_content_hash", "content_hash"),
     )

@@ -56,6 +56,9 @@ class Naming(Timed, Protocol):
     names: Mapping[int, str]
     sizes: Mapping[int, int]
 
+    def whole(self, number: int, most: int) -> bytes | None:
+        """About the first `most` bytes of a message, or None where it cannot be shown without marking it as read."""
+
 
 class Numbered:
     """A POP3 session whose messages have UIDs that last; implements `Incoming`."""
@@ -154,6 +157,11 @@ class Numbered:
                 flipped = update(TABLE).where(mine, TABLE.c.uid.in_(older)).values(uid=-TABLE.c.uid)
                 session.connection().execute(flipped)
             self._left_out.update(older)
+
+    def whole(self, uid: int, most: int) -> bytes | None:
+        """About the first `most` bytes of a message; None where it is gone or cannot be shown unmarked."""
+        self._going.step()
+        return self._real.whole(self._numbers[uid], most) if uid in self._numbers else None
 
     def find(self, message_id: str) -> str | None:
         """Whether the message is among the newest."""

@@ -42,14 +42,14 @@ with trouble of its own stops the others, see run.py.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mailadmin import db
 from mailadmin.accounts.models import Window
-from mailadmin.contacts import service as contacts
 from mailadmin.mail.types import Changes, Envelope
-from mailadmin.sync import quick, rows
+from mailadmin.sync import overlay, push, quick, rows
 from mailadmin.sync.aim import Pass, Renumbered, begin, listed, listed_uids, opened, reopened, row_of
 from mailadmin.sync.closing import close, close_counted, sweep_up
 from mailadmin.sync.going import FolderTrouble, Going
@@ -68,14 +68,18 @@ def follow(going: Going, folder_id: int) -> None:
         folder = session.get(Folder, folder_id)
     if folder is None or not folder.is_active or folder.is_gone:
         return
-    for _ in range(ATTEMPTS):
+    attempts = 0
+    while attempts < ATTEMPTS:
         try:
             _follow(going, folder)
+        except push.Interrupted:
+            going.again |= push.push(going)
         except Renumbered:
-            with db.reading() as session:
-                folder = session.get(Folder, folder_id) or folder
-            continue
-        return
+            attempts += 1
+        else:
+            return
+        with db.reading() as session:
+            folder = session.get(Folder, folder_id) or folder
     raise FolderTrouble(t("The server gives this folder's messages new numbers all the time."))
 
 
@@ -87,8 +91,10 @@ def _follow(going: Going, folder: Folder) -> None:
             row.synced_at, row.trouble, row.run_total, row.run_done = db.now(), "", 0, 0
     else:
         told = quick.changes(going, folder, state)
-        this = begin(going, folder, state)
-        if told is None or not _follow_changes(this, told):
+        with going.writing():
+            this = begin(going, folder, state)
+            is_all = told is not None and going.since is None and _take(this, told)
+        if not is_all or not _follow_changes(this):
             if told is not None:  # What contradicts itself or our rows is not believed.
                 told = told if going.since is not None or (told.gone is None and this.before is None) else None
                 this = begin(going, folder, state)
@@ -98,12 +104,20 @@ def _follow(going: Going, folder: Folder) -> None:
     sweep_up(going, folder.id)
 
 
-def _follow_changes(this: Pass, told: Changes) -> bool:
-    """Do what is left to do if `told` is all that changed; False if everything has to be compared all the same."""
-    if this.going.since is not None or not _take(this, told):
-        return False
-    _work_off(this)
-    return close_counted(this)
+def _follow_changes(this: Pass) -> bool:
+    """Do what is left to do where what the server told is all that changed; False if everything has to be compared."""
+    missing = _missing(this)
+    if len(missing) > this.going.batch or len(this.stored) > 2 * this.going.batch:
+        _work_off(this)
+        return close_counted(this)
+    push.give_way(this.going)
+    came = _received(this, missing)
+    with nullcontext() if this.doubtful else this.going.writing():
+        _store(this, came, done=len(missing))
+        _settle_doubts(this)
+        _store_flags(this)
+        _forget_gone(this)
+        return close_counted(this)
 
 
 def _work_off(this: Pass) -> None:
@@ -119,13 +133,12 @@ def _work_off(this: Pass) -> None:
 
 def _take(this: Pass, told: Changes) -> bool:
     """Let the pass be about what changed and nothing else; whether that can be, see quick.py."""
-    with db.reading() as session:
-        found = quick.difference(session, this.folder, this.state, told)
-    if found is None:
-        return False
-    this.listing, this.stored = found.flags | dict.fromkeys(found.new, ""), found.stored
-    this.wanted, this.before, this.is_whole = set(found.new), found.before, True
     with this.going.writing() as session:
+        found = quick.difference(session, this.folder, this.state, told)
+        if found is None:
+            return False
+        this.listing, this.stored = found.flags | dict.fromkeys(found.new, ""), found.stored
+        this.wanted, this.before, this.is_whole = set(found.new), found.before, True
         row = row_of(session, this.folder)
         row.run_total, row.wanted, row.modseq = len(found.new), this.state.messages, None
     return True
@@ -140,7 +153,7 @@ def _compare(this: Pass, told: Changes | None) -> None:
         this.state = reopened(this)
         this.listing = listed(going)
     this.is_whole = len(this.listing) == this.state.messages
-    this.wanted = _wanted(this)
+    this.wanted = wanted(this)
     with db.reading() as session:
         this.stored = rows.stored_flags(session, this.folder.id, this.generation)
     with going.writing() as session:
@@ -163,7 +176,7 @@ def _listed_with(this: Pass, told: Changes) -> dict[int, str]:
     return {uid: changed[uid] if uid in changed else stored.get(uid, "") for uid in uids}
 
 
-def _wanted(this: Pass) -> set[int]:
+def wanted(this: Pass) -> set[int]:
     """The UIDs of the list that are within the window."""
     going = this.going
     if going.since is None:
@@ -205,11 +218,16 @@ def _batches(this: Pass, uids: Sequence[int]) -> Iterator[Sequence[int]]:
 def _fetch(this: Pass) -> None:
     batches = list(_batches(this, _missing(this)))
     for asked, following in zip(batches, [*batches[1:], ()], strict=False):
+        push.give_way(this.going)
         this.going.step().look_ahead(following)
-        came = _asked(this, asked)
-        readable = [envelope for envelope in came.values() if not envelope.unreadable]
-        this.doubtful |= {uid: came.get(uid) for uid in asked if uid not in came or came[uid].unreadable}
-        _store(this, readable, done=len(asked))
+        _store(this, _received(this, asked), done=len(asked))
+
+
+def _received(this: Pass, uids: Sequence[int]) -> list[Envelope]:
+    """What of `uids` comes readable; the others are noted as doubtful."""
+    came = _asked(this, uids) if uids else {}
+    this.doubtful |= {uid: came.get(uid) for uid in uids if uid not in came or came[uid].unreadable}
+    return [envelope for envelope in came.values() if not envelope.unreadable]
 
 
 def _asked(this: Pass, uids: Sequence[int]) -> dict[int, Envelope]:
@@ -231,7 +249,6 @@ def _store(this: Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None:
         if not this.is_successor:
             row.stored += len(envelopes)
         this.going.count(session, new=len(envelopes))
-        contacts.meet(session, account_id=this.going.account_id, role=row.role, envelopes=envelopes)
 
 
 def _settle_doubts(this: Pass) -> None:
@@ -262,6 +279,7 @@ def _store_flags(this: Pass) -> None:
     for uids in _batches(this, changed):
         with this.going.writing() as session:
             flags = {uid: this.listing[uid] for uid in uids}
+            flags = overlay.kept(session, this.folder.id, this.generation, flags)
             rows.update_flags(session, this.folder.id, this.generation, flags)
             this.going.count(session, changed=len(uids))
 

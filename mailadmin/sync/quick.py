@@ -9,7 +9,7 @@ changed since before the pass, so perhaps too much, never too little.
 What is believed is counted. The messages that the server calls new are those from UIDNEXT on; what it calls gone is
 taken out of our rows; then there must be as many rows as it has messages. If there are not, or the server contradicts
 itself or us, everything is compared in the same pass. Flags alone cannot be counted, and a server may be wrong about
-all of this; so once a day each folder is compared in full, whatever its facts say (`is_due`).
+all of this; so once a day everything is compared in full, whatever the facts say: see audit.py.
 
 The facts are taken away before the first change is stored and come back at the end. A pass that breaks off in between
 is followed by one that compares everything, and the sums of the folder, which are only moved by differences here, are
@@ -18,19 +18,15 @@ counted again.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from mailadmin import db
 from mailadmin.mail.types import Changes, FolderState
 from mailadmin.sync import rows
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder
 
-DAY = 86_400
 MOST_GONE = 5000  # UIDs that the server calls gone, most of which may never have been
-_SPREAD = 0.618034  # Multiples of it lie evenly within one (golden ratio), so some folder is due at any hour.
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +42,9 @@ class Difference:
     before: tuple[int, int, int]
 
 
-def is_due(folder: Folder, moment: datetime) -> bool:
-    """Whether the folder is to be compared in full, which the first pass of each day is; its day has its own hour."""
-    if folder.synced_at is None:
-        return True
-    shift = folder.id * _SPREAD % 1 * DAY
-    return (folder.synced_at.timestamp() + shift) // DAY != (moment.timestamp() + shift) // DAY
-
-
 def is_unchanged(going: Going, folder: Folder, state: FolderState) -> bool:
     """Whether the folder is as it was at the end of its last complete pass."""
-    return _is_known(going, folder) and _facts(folder) == (
+    return _is_known(going, folder) and facts(folder) == (
         state.uidvalidity,
         state.uidnext,
         state.messages,
@@ -68,10 +56,11 @@ def _is_known(going: Going, folder: Folder) -> bool:
     """Whether the folder holds what the server had at a moment of which we have all facts, for the window of today."""
     if not folder.is_complete or folder.next_generation is not None or folder.window != going.window_key:
         return False
-    return None not in _facts(folder) and not is_due(folder, db.now())
+    return None not in facts(folder)
 
 
-def _facts(folder: Folder) -> tuple[int | None, ...]:
+def facts(folder: Folder) -> tuple[int | None, ...]:
+    """What the server told of the folder before its last complete pass."""
     return folder.uidvalidity, folder.uidnext, folder.messages, folder.modseq
 
 

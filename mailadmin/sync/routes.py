@@ -15,10 +15,11 @@ from mailadmin.form import Form
 from mailadmin.mail.scrub import visible
 from mailadmin.mail.types import ServerProtocol
 from mailadmin.permissions import Permission
-from mailadmin.sync import service
+from mailadmin.sync import dry, service
 from mailadmin.sync.folders import MAPPED, Seen, creatable, tally
 from mailadmin.sync.forms import FoldersForm, WindowForm
-from mailadmin.sync.models import Folder
+from mailadmin.sync.history import history
+from mailadmin.sync.models import Folder, RunKind
 from mailadmin.text import t
 from mailadmin.web import Answer
 
@@ -140,7 +141,7 @@ def window(account_id: int) -> Answer:
         return web.done("console.account", account_id=account_id)
     if _is_untested(account):
         return web.done("wizard.resume", account_id=account_id)
-    form = WindowForm(account)
+    form = WindowForm(account, chosen=request.args)
     if form.validate_on_submit():
         try:
             return _connected(account, Window(form.window.data), NewContacts(form.new_contacts.data))
@@ -154,6 +155,7 @@ def window(account_id: int) -> Answer:
         "form": form,
         "starts": {w.value: accounts.window_start(w, now()) for w in Window},
         "chosen": tally(seen, {folder.path for folder in seen if folder.is_active}),
+        **dry.shown(session, account),
     }
     return web.page("sync/window.html", "sync/_window.html", 422 if form.errors else 200, **context)
 
@@ -171,16 +173,27 @@ def _connected(account: Account, window: Window, new_contacts: NewContacts) -> A
 @bp.post("/accounts/<int:account_id>/sync")
 @web.allow(Permission.MANAGE_ACCOUNTS)
 def begin(account_id: int) -> Answer:
+    return _asked(account_id, RunKind.USUAL, t("The sync of {address} was asked for"))
+
+
+@bp.post("/accounts/<int:account_id>/audit")
+@web.allow(Permission.MANAGE_ACCOUNTS)
+def compare(account_id: int) -> Answer:
+    """Have every folder compared with the server in full."""
+    return _asked(account_id, RunKind.AUDIT, t("A full comparison of {address} was asked for"))
+
+
+def _asked(account_id: int, kind: RunKind, said: str) -> Answer:
     session = db.session()
     account = accounts.get(session, account_id)
     try:
-        run = service.request_run(session, account=account, requested_by=web.actor().name)
+        run = service.request_run(session, account=account, requested_by=web.actor().name, kind=kind)
     except RuleBroken as broken:
         return _answered(account, "warn", broken.message)
     session.commit()
     if not queue.ring("sync", run.id):
         return _answered(account, "warn", _queue_is_away())
-    return _answered(account, "ok", t("The sync of {address} was asked for", address=account.address))
+    return _answered(account, "ok", said.format(address=account.address))
 
 
 def _answered(account: Account, tone: str, said: str) -> Answer:
@@ -199,6 +212,16 @@ def panel(account_id: int) -> Answer:
     if not web.is_htmx():
         return web.done("console.account", account_id=account_id)
     return render_template("sync/_panel.html", account=account, **service.panel(db.session(), account))
+
+
+@bp.get("/accounts/<int:account_id>/syncs")
+@web.allow(Permission.SEE_CONSOLE)
+def syncs(account_id: int) -> Answer:
+    """All runs that are kept."""
+    account = accounts.get(db.session(), account_id)
+    found = history(db.session(), account, page=request.args.get("page", 1, int))
+    state = accounts.state_of(account)
+    return web.page("sync/syncs.html", account=account, state=state, tab="syncs", history=found)
 
 
 @bp.post("/accounts/<int:account_id>/pause")

@@ -5,16 +5,16 @@ lone surrogate, no number that a database cannot hold.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope
+from mailadmin.sync.many import insert_missing
 from mailadmin.sync.models import Folder, Message
 from mailadmin.text import t
 
@@ -23,6 +23,21 @@ HIGHEST_UID = 2**32 - 1
 LONGEST_FLAGS = 2000
 LONGEST_TEXT = 65_536
 _HIGHEST_SIZE = 2**63 - 1
+_SYSTEM_FLAGS = {
+    "is_read": "\\seen",
+    "is_flagged": "\\flagged",
+    "is_answered": "\\answered",
+    "is_draft": "\\draft",
+}
+COLUMNS = (
+    *("folder_id", "generation", "uid", "message_id", "subject", "from_name", "from_address", "to"),
+    *("sent_at", "received_at", "size", *_SYSTEM_FLAGS, "flags", "unreadable"),
+    *("refers_to", "recipients", "is_bulk", "content_hash", "email_id", "labels"),
+    *("is_settled", "preview", "has_attachments", "has_text"),
+)  # as the table has them, and `_row` too
+Row = tuple[Any, ...]
+_COPY = 'COPY {} ("{}") FROM STDIN'.format(TABLE.name, '", "'.join(COLUMNS))
+_FEWEST_COPIED = 20
 
 
 def flag_text(flags: Iterable[str]) -> str:
@@ -96,26 +111,52 @@ def unused_generation(session: Session, folder_id: int, current: int) -> int:
 
 def insert(session: Session, folder_id: int, generation: int, envelopes: Sequence[Envelope]) -> None:
     """Store `envelopes`; one that is there already stays as it is, one that no column takes is stored as unreadable."""
-    rows = [_row(folder_id, generation, envelope) for envelope in envelopes]
-    if not rows or _inserted(session, rows):
+    engine = session.get_bind().dialect.name
+    moment = _as_sqlite_text if engine == "sqlite" else _as_it_is
+    rows = [_row(folder_id, generation, envelope, moment) for envelope in envelopes]
+    is_copied = engine == "postgresql" and len(rows) >= _FEWEST_COPIED and _copied(session, rows)
+    if not rows or is_copied or _inserted(session, rows):
         return
     for row, envelope in zip(rows, envelopes, strict=True):
         if not _inserted(session, [row]):
             bare = Envelope(uid=envelope.uid, unreadable=t("This message could not be stored."))
-            _inserted(session, [_row(folder_id, generation, bare)])
+            _inserted(session, [_row(folder_id, generation, bare, moment)])
 
 
-def _inserted(session: Session, rows: list[dict[str, Any]]) -> bool:
+def _copied(session: Session, rows: list[Row]) -> bool:
+    """Whether PostgreSQL took `rows` at once, in half the time; False if one is there already, or cannot be stored."""
+    connection = session.connection()
+    driver = cast(Any, connection.dialect).loaded_dbapi
+    try:
+        with connection.begin_nested(), cast(Any, connection.connection).cursor() as cursor, cursor.copy(_COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except (driver.IntegrityError, driver.DataError):
+        return False
+    return True
+
+
+def _inserted(session: Session, rows: list[Row]) -> bool:
     """Whether the database took `rows`; False for values that it cannot hold. Trouble of its own is raised."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     try:
         with session.begin_nested():
-            session.connection().execute(dialect.insert(TABLE).on_conflict_do_nothing(), rows)
+            insert_missing(session, TABLE, COLUMNS, rows)
     except StatementError as error:
         if isinstance(error, DBAPIError) and not isinstance(error, DataError):
             raise
         return False
+    except OverflowError:  # SQLite's driver says it of a number.
+        return False
     return True
+
+
+def _as_sqlite_text(moment: datetime) -> str:
+    """As SQLAlchemy writes it, without the zone."""
+    return moment.isoformat(" ", "microseconds")[:26]
+
+
+def _as_it_is(moment: datetime) -> datetime:
+    return moment
 
 
 def update_flags(session: Session, folder_id: int, generation: int, flags: Mapping[int, str]) -> None:
@@ -176,40 +217,53 @@ def _delete(session: Session, ids: Any) -> int:
 # An envelope as a row.
 
 
-def _row(folder_id: int, generation: int, envelope: Envelope) -> dict[str, Any]:
-    return {
-        "folder_id": folder_id,
-        "generation": generation,
-        "uid": envelope.uid,
-        "message_id": _clean(envelope.message_id, 998),
-        "subject": _clean(envelope.subject, 998),
-        "from_name": _clean(envelope.from_name, 998),
-        "from_address": _clean(envelope.from_address, 998),
-        "to": _clean(envelope.to, LONGEST_TEXT),
-        "sent_at": _moment(envelope.sent_at),
-        "received_at": _moment(envelope.received_at),
-        "size": min(max(envelope.size, 0), _HIGHEST_SIZE),
-        "unreadable": _clean(envelope.unreadable, 500),
-        **_columns_of(envelope.flags),
-    }
+def _row(folder_id: int, generation: int, envelope: Envelope, written: Callable[[datetime], Any]) -> Row:
+    """The values of `COLUMNS`."""
+    sent_at, received_at = _moment(envelope.sent_at), _moment(envelope.received_at)
+    return (
+        folder_id,
+        generation,
+        envelope.uid,
+        _clean(envelope.message_id, 998),
+        _clean(envelope.subject, 998),
+        _clean(envelope.from_name, 998),
+        _clean(envelope.from_address, 998),
+        _clean(envelope.to, LONGEST_TEXT),
+        written(sent_at) if sent_at else None,
+        written(received_at) if received_at else None,
+        min(max(envelope.size, 0), _HIGHEST_SIZE),
+        *_flag_values(envelope.flags),
+        _clean(envelope.unreadable, 500),
+        _clean(" ".join(envelope.refers_to), LONGEST_TEXT),
+        _addresses(envelope.recipients),
+        envelope.is_bulk,
+        envelope.content_hash,
+        _clean(envelope.email_id, 255),
+        _clean("\n".join(envelope.labels), LONGEST_TEXT),
+        False,
+        "",
+        False,
+        False,
+    )
 
 
-@functools.lru_cache(maxsize=1024)
-def _columns_of(flags: frozenset[str]) -> dict[str, Any]:
-    """The columns for `flags`; few combinations exist. Not to be changed."""
-    return _flag_columns(flag_text(flags))
+@functools.lru_cache(maxsize=2048)
+def _addresses(recipients: tuple[tuple[str, str], ...]) -> str:
+    """The addresses in lower case, each once; one with a blank in it is none."""
+    lower = [address.lower() for _, address in recipients]
+    return _clean(" ".join(dict.fromkeys(each for each in lower if each and " " not in each)), LONGEST_TEXT)
 
 
 def _flag_columns(text: str) -> dict[str, Any]:
     """The columns that say what `text`, flags separated by spaces, says; system flags have no case (RFC 3501 2.3.2)."""
     flags = set(text.lower().split(" "))
-    return {
-        "flags": text,
-        "is_read": "\\seen" in flags,
-        "is_flagged": "\\flagged" in flags,
-        "is_answered": "\\answered" in flags,
-        "is_draft": "\\draft" in flags,
-    }
+    return {name: flag in flags for name, flag in _SYSTEM_FLAGS.items()} | {"flags": text}
+
+
+@functools.lru_cache(maxsize=1024)
+def _flag_values(flags: frozenset[str]) -> tuple[Any, ...]:
+    """The same as values; few combinations exist."""
+    return tuple(_flag_columns(flag_text(flags)).values())
 
 
 def _clean(text: str, longest: int) -> str:

@@ -31,7 +31,6 @@ from sqlalchemy.orm.interfaces import ORMOption
 from mailadmin import boot, db, leases
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
-from mailadmin.connections import service as connections
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import sasl
 from mailadmin.mail.answers import Refused
@@ -40,11 +39,11 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.incoming import open_incoming as open_server
 from mailadmin.mail.types import Bearer, Direction, ServerProtocol
 from mailadmin.oauth import service as oauth
-from mailadmin.oauth.models import GrantKind
 from mailadmin.organisation import service as organisation
-from mailadmin.sync import passes
+from mailadmin.sync import audit, changes, manners, passes, push, retention, settling, texts
+from mailadmin.sync.ending import broken_off
 from mailadmin.sync.going import LEASE_SECONDS, WATCH_SECONDS, FolderTrouble, Going, Stopped, Timed
-from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.numbering import Naming, Numbered
 from mailadmin.sync.service import Ending, finish_run, forget_progress, lease_name
 from mailadmin.sync.survey import survey
@@ -55,9 +54,10 @@ RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends b
 POP3_SECONDS = 300.0  # Many POP3 servers let nobody else into the mailbox meanwhile.
 BATCH = 500
 BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
-_NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
+NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
 
 Opening = Callable[[accounts.Leg], Timed]
+Visit = Callable[[Going, int], None]
 log = logging.getLogger(__name__)
 
 
@@ -79,24 +79,26 @@ def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) 
     Returns at once if the run has ended or somebody else works on its account. Whatever is raised (a database that does
     not answer, a signal), the lease is given back and the run stays open: it can be performed again.
     """
-    begun = _begin(run_id, batch, _token_trouble(run_id))
+    begun = _begin(run_id, batch, token_trouble(run_id))
     if begun is None:
         return
     going, leg = begun
-    is_over = False
+    is_over = is_lost = False
     try:
         ending = _work(going, leg, opening)
-        _end(going, ending)
-        is_over = True
+        is_over = _end(going, ending)
     except leases.LeaseLost:
+        is_lost = True
         log.warning("Run %s lost its lease; somebody else goes on with it.", run_id)
     finally:
         if not is_over:
             with suppress(SQLAlchemyError), db.transaction() as session:
                 leases.release(session, going.held)
+    if not is_over and not is_lost:
+        perform(run_id, batch=batch, opening=opening)  # Somebody asked for more in the last moment.
 
 
-def _token_trouble(run_id: int) -> MailError | None:
+def token_trouble(run_id: int) -> MailError | None:
     """See to it that the account of the run has a fresh access token, if it signs in with one; why it has none."""
     with db.reading() as session:
         query = select(SyncRun.account_id).where(SyncRun.id == run_id, SyncRun.finished_at.is_(None))
@@ -131,17 +133,17 @@ def _begin(run_id: int, batch: int, trouble: MailError | None = None) -> tuple[G
             finish_run(session, run, account, failed)
         else:
             if trouble is not None:
-                finish_run(
-                    session, run, account, replace(_told(session, account, leg, trouble), says_health=trouble.permanent)
-                )
+                ended = broken_off(session, account, leg, trouble)
+                finish_run(session, run, account, replace(ended, says_health=trouble.permanent))
                 if not trouble.permanent:  # The account is not to blame while its provider is only busy.
                     account.next_sync_at = oauth.next_try_at(session, account.id)
+                    manners.wait_for_token(account, trouble, reason=ended.reason)
                 leases.release(session, held)
                 return None
             account.running_since = run.started_at
             forget_progress(session, account.id)
             ends = Deadline(RUN_SECONDS)
-            return Going(run.id, account.id, account.version, account.window, account.since, held, batch, ends), leg
+            return Going(run.id, account.id, account.version, *retention.aim(account), held, batch, ends), leg
         leases.release(session, held)
         return None
 
@@ -166,46 +168,42 @@ def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending:
     """Talk to the server about everything that is wanted, and say how it went. Raises LeaseLost."""
     try:
         with _connected(going, leg, opening):
-            done = survey(going)
-            while (folder_id := _next(going, done)) is not None:
-                done.add(folder_id)
-                _read(going, folder_id)
+            push.push(going)
+            _visit(going, survey(going), passes.follow)
+            if audit.is_wanted(going):
+                _visit(going, set(), audit.compare)
+                audit.sum_up(going)
+            settling.settle(going)
+            push.between(going, texts.fetch)
+            push.push(going)
         return _judged(going)
     except Stopped as stop:
+        settling.settle_what_was_read(going)
         return Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
     except MailError as error:
+        settling.settle_what_was_read(going)
         return _failed(going, leg, error)
 
 
 def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
     """The end of a run that `error` broke off, with its diagnosis."""
     with db.reading() as session:
-        return _told(session, session.get(Account, going.account_id), leg, error)
+        return broken_off(session, session.get(Account, going.account_id), leg, error)
 
 
-def _told(session: Session, account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
-    grant = oauth.grant_of(session, account.id) if account else None
-    told = connections.diagnose(
-        error,
-        direction=Direction.INCOMING,
-        server=leg.server,
-        user_name=leg.how.username,
-        address=account.address if account else "",
-        alone=grant is not None and grant.kind is not GrantKind.PERSON,
-    )
-    return Ending(
-        RunOutcome.FAILED, told["title"], Category(told["category"]), error.detail, error.permanent, diagnosis=told
-    )
+def connected(going: Going, leg: accounts.Leg, opening: Opening | None) -> Timed:
+    """A signed-in connection, with a new token if the server refuses the one there is. Raises MailError, Stopped."""
+    try:
+        return opening(leg) if opening else open_incoming(leg, going.watch)
+    except MailError as error:
+        if error.category is not Category.OAUTH or not isinstance(leg.how, Bearer) or opening:
+            raise
+        return _opened_again(going, leg, leg.how.token)
 
 
 @contextmanager
 def _connected(going: Going, leg: accounts.Leg, opening: Opening | None) -> Iterator[None]:
-    try:
-        going.incoming = opening(leg) if opening else open_incoming(leg, going.watch)
-    except MailError as error:
-        if error.category is not Category.OAUTH or not isinstance(leg.how, Bearer) or opening:
-            raise
-        going.incoming = _opened_again(going, leg, leg.how.token)
+    going.incoming = connected(going, leg, opening)
     if leg.server.protocol is ServerProtocol.POP3:
         going.incoming = Numbered(going, cast(Naming, going.incoming))
         going.ends = Deadline(min(POP3_SECONDS, going.ends.left()))
@@ -236,13 +234,23 @@ def _renewed(going: Going, leg: accounts.Leg, refused: str) -> accounts.Leg:
     return new
 
 
-def _next(going: Going, done: set[int]) -> int | None:
-    """The folder that comes next, or None at the end; asked anew each time, for somebody may add one meanwhile."""
+def _visit(going: Going, done: set[int], visit: Visit) -> None:
+    """`visit` each folder that is synced and not `done`. Raises MailError, Stopped, LeaseLost."""
+    done -= push.push(going)  # Also what waited for a folder that has just been created.
+    while left := _left(going, done):
+        for folder_id in left:
+            done.add(folder_id)
+            _read(going, folder_id, visit)
+            done -= push.push(going)
+
+
+def _left(going: Going, done: set[int]) -> list[int]:
+    """The folders that come next, in their order; asked again at the end, for somebody may add one meanwhile."""
     with db.reading() as session:
         active = _active(session, going.account_id)
     left = [folder for folder in active if folder.id not in done and not folder.is_wished]
     left.sort(key=lambda folder: (folder.path != "INBOX", bool(folder.trouble), folder.path.casefold()))
-    return left[0].id if left else None
+    return [folder.id for folder in left]
 
 
 def _active(session: Session, account_id: int) -> Sequence[Any]:
@@ -252,16 +260,16 @@ def _active(session: Session, account_id: int) -> Sequence[Any]:
     return session.execute(query.order_by(Folder.path)).all()
 
 
-def _read(going: Going, folder_id: int) -> None:
-    """Follow one folder; its own trouble is noted, everything else ends the run."""
+def _read(going: Going, folder_id: int, visit: Visit) -> None:
+    """Visit one folder; its own trouble is noted, everything else ends the run."""
     try:
-        passes.follow(going, folder_id)
+        visit(going, folder_id)
     except FolderTrouble as trouble:
         _note_trouble(going, folder_id, str(trouble))
     except MailError as error:
-        if error.category not in _NOT_OF_THE_FOLDER:
+        if error.category not in NOT_OF_THE_FOLDER:
             _note_trouble(going, folder_id, error.message)
-        if not isinstance(error, Refused) or error.category in _NOT_OF_THE_FOLDER:
+        if not isinstance(error, Refused) or error.category in NOT_OF_THE_FOLDER:
             raise
 
 
@@ -285,11 +293,20 @@ def _judged(going: Going) -> Ending:
     return Ending(RunOutcome.PARTIAL, said)
 
 
-def _end(going: Going, ending: Ending) -> None:
-    """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written."""
+def _end(going: Going, ending: Ending) -> bool:
+    """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written.
+
+    False if somebody has made an audit of the run since its folders were read: then it stays open.
+    """
     with db.transaction() as session:
         leases.beat(session, going.held, seconds=LEASE_SECONDS)
-        run, account = session.get(SyncRun, going.run_id), _account(session, going.account_id, lazyload("*"))
+        account = _account(session, going.account_id, lazyload("*"))
+        run = session.get(SyncRun, going.run_id, with_for_update=True, populate_existing=True)
         if run is not None and account is not None:
+            is_judged = ending.says_health and ending.outcome is not RunOutcome.FAILED
+            if is_judged and run.kind is RunKind.AUDIT and run.found is None:
+                return False
             finish_run(session, run, account, ending)
+            changes.go_on(session, account)
         leases.release(session, going.held)
+    return True

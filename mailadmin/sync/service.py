@@ -3,17 +3,15 @@
 The pass itself is in run.py (one account) and passes.py (one folder); folders.py knows which folders there are.
 """
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mailadmin import boot, leases, queue
+from mailadmin import leases, queue
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health, NewContacts, Window
 from mailadmin.activity import service as activity
@@ -21,28 +19,47 @@ from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM, Actor
+from mailadmin.sync import audited
+from mailadmin.sync.ending import Ending, finish_run, minutes_between, next_sync, sums
 from mailadmin.sync.folders import adopt_folders, choose_folders, listed_at, seen, stored, take_over
-from mailadmin.sync.models import Folder, RunOutcome, SyncRun
+from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
+from mailadmin.sync.progress import course_of
 from mailadmin.sync.reinitialise import get_folder, reinitialise
 from mailadmin.text import t
 
-__all__ = ["adopt_folders", "choose_folders", "get_folder", "listed_at", "reinitialise", "seen", "take_over"]
+__all__ = [
+    "Ending",
+    "adopt_folders",
+    "choose_folders",
+    "finish_run",
+    "get_folder",
+    "listed_at",
+    "minutes_between",
+    "next_sync",
+    "reinitialise",
+    "seen",
+    "take_over",
+]
 
 SCHEDULE = "Schedule"
 LOST_AFTER = timedelta(seconds=60)  # a ring that nobody answered
 ABANDONED_AFTER = timedelta(seconds=15)  # a run whose holder died; a runner that was just asked needs a moment
 CATCH_UP = timedelta(minutes=5)  # in which accounts begin again that came due while no mail was used
+IS_SYNC = SyncRun.kind != RunKind.DRY
 _PACE_MOST, _PACE_LEAST = timedelta(seconds=1), timedelta(milliseconds=60)  # from one of them to the next
-JITTER = 0.1
 
 
 def lease_name(account_id: int) -> str:
     """The lease that whoever syncs the account holds."""
     return f"sync:{account_id}"
+
+
+def dry_lease_name(account_id: int) -> str:
+    """The lease of whoever only counts, see dry.py: another one, so that no sync waits for it."""
+    return f"count:{account_id}"
 
 
 # Setting up.
@@ -113,10 +130,11 @@ def set_up_waiting(session: Session) -> list[int]:
 # Asking for a run.
 
 
-def request_run(session: Session, *, account: Account, requested_by: str) -> SyncRun:
+def request_run(session: Session, *, account: Account, requested_by: str, kind: RunKind = RunKind.USUAL) -> SyncRun:
     """An open run of `account`: the one there is, or a new one; ring for it after the commit.
 
-    Raises RuleBroken while the account is paused, not set up, or being deleted, or the company does not use its mail.
+    A usual run that is open becomes an audit if one is wanted, even while it goes on, see run.py. Raises RuleBroken
+    while the account is paused, not set up, or being deleted, or the company does not use its mail.
     """
     if not organisation.uses_mail(session):
         raise RuleBroken(organisation.why_off())
@@ -126,11 +144,13 @@ def request_run(session: Session, *, account: Account, requested_by: str) -> Syn
         raise RuleBroken(t("This account is not set up yet. Test the connection and choose its folders first."))
     if account.health is Health.PAUSED:
         raise RuleBroken(t("This account is paused. Resume it first."))
-    if run := open_run(session, account.id):
+    if run := _open_sync(session, account.id, holds=kind is RunKind.AUDIT):
+        if kind is RunKind.AUDIT and run.kind is RunKind.USUAL:
+            run.kind = kind
         return run
     try:
         with session.begin_nested():
-            run = SyncRun(account_id=account.id, requested_by=requested_by, rung_at=now())
+            run = SyncRun(account_id=account.id, requested_by=requested_by, rung_at=now(), kind=kind)
             session.add(run)
             session.flush()
             return run
@@ -141,6 +161,17 @@ def request_run(session: Session, *, account: Account, requested_by: str) -> Syn
         return run
 
 
+def _open_sync(session: Session, account_id: int, *, holds: bool) -> SyncRun | None:
+    """As `open_run`; but a dry run ends where a sync is wanted, with what it has found, and is none."""
+    run = open_run(session, account_id, holds=holds)
+    if run is None or run.kind is not RunKind.DRY:
+        return run
+    run.finished_at, run.outcome = now(), RunOutcome.PARTIAL
+    run.reason = t("A sync began before everything was counted.")
+    session.flush()
+    return None
+
+
 def request_run_if_used(session: Session, *, account: Account, requested_by: str) -> SyncRun | None:
     """As `request_run`, but None while the company does not use its mail: the account is due once it does again."""
     if not organisation.uses_mail(session):
@@ -148,11 +179,10 @@ def request_run_if_used(session: Session, *, account: Account, requested_by: str
     return request_run(session, account=account, requested_by=requested_by)
 
 
-def open_run(session: Session, account_id: int) -> SyncRun | None:
-    """The run of the account that has not ended, or None."""
-    return session.scalars(
-        select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_(None))
-    ).one_or_none()
+def open_run(session: Session, account_id: int, *, holds: bool = False) -> SyncRun | None:
+    """The run of the account that has not ended, or None; with `holds` it cannot end before the commit."""
+    query = select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_(None))
+    return session.scalars(query.with_for_update() if holds else query).one_or_none()
 
 
 def get_run(session: Session, run_id: int) -> SyncRun:
@@ -186,7 +216,8 @@ def request_due_runs(session: Session, *, limit: int = 100) -> list[int]:
     if not organisation.uses_mail(session):
         return []
     due = due_accounts(session, limit=limit)
-    return [request_run(session, account=account, requested_by=SCHEDULE).id for account in due]
+    kinds = {account.id: audited.kind_of_next(account, now()) for account in due}
+    return [request_run(session, account=a, requested_by=SCHEDULE, kind=kinds[a.id]).id for a in due]
 
 
 def catch_up(session: Session) -> None:
@@ -207,23 +238,28 @@ def lost_runs(session: Session) -> list[SyncRun]:
     its runner was killed. The ring is noted, so that one loss is not rung for at every tick.
     """
     moment = now()
-    held = {lease.name for lease in leases.held_now(session, lease_name(0).removesuffix("0"))}
+    prefixes = (name(0).removesuffix("0") for name in (lease_name, dry_lease_name))
+    held = {lease.name for prefix in prefixes for lease in leases.held_now(session, prefix)}
     overdue = or_(
         SyncRun.rung_at.is_(None),
         SyncRun.rung_at < moment - LOST_AFTER,
         SyncRun.started_at.is_not(None) & (SyncRun.rung_at < moment - ABANDONED_AFTER),
     )
     open_ones = session.scalars(select(SyncRun).where(SyncRun.finished_at.is_(None), overdue).order_by(SyncRun.id))
-    lost = [run for run in open_ones if lease_name(run.account_id) not in held]
+    lost = [run for run in open_ones if _lease_of(run) not in held]
     for run in lost:
         run.rung_at = moment
     session.flush()
     return lost
 
 
+def _lease_of(run: SyncRun) -> str:
+    return (dry_lease_name if run.kind is RunKind.DRY else lease_name)(run.account_id)
+
+
 def forget_old_runs(session: Session, *, days: int = 30) -> None:
-    """Delete runs that ended more than `days` ago, but keep the last one of every account."""
-    last = select(func.max(SyncRun.id)).group_by(SyncRun.account_id)
+    """Delete runs that ended more than `days` ago, but keep the last sync of every account."""
+    last = select(func.max(SyncRun.id)).where(IS_SYNC).group_by(SyncRun.account_id)
     session.execute(
         delete(SyncRun)
         .where(SyncRun.finished_at < now() - timedelta(days=days), SyncRun.id.not_in(last))
@@ -231,58 +267,7 @@ def forget_old_runs(session: Session, *, days: int = 30) -> None:
     )
 
 
-# How a run ends.
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended. `reason` is a sentence; `at_once` says that the next run is due now.
-
-    `says_health` False: the end says nothing about the account's health.
-    """
-
-    outcome: RunOutcome
-    reason: str = ""
-    category: Category | None = None
-    server_text: str = ""
-    permanent: bool = False
-    at_once: bool = False
-    says_health: bool = True
-    diagnosis: dict[str, Any] | None = None
-
-
-def finish_run(session: Session, run: SyncRun, account: Account, ending: Ending) -> None:
-    """Close `run`, sum up what is stored, note the account's health, and say when the next run is due."""
-    run.finished_at, run.outcome, run.category = now(), ending.outcome, ending.category
-    run.reason, run.server_text, run.diagnosis = ending.reason, ending.server_text, ending.diagnosis
-    run.stored, run.unreadable = _sums(session, account.id)
-    account.stored, account.running_since = run.stored, None
-    if ending.outcome is RunOutcome.COMPLETE:
-        account.synced_at, account.incomplete = run.finished_at, ""
-    elif ending.outcome is RunOutcome.PARTIAL and ending.says_health:
-        account.incomplete = ending.reason
-    if account.health is not Health.PAUSED and ending.says_health:
-        _note_health(session, account, ending)
-    if ending.at_once and account.next_sync_at is not None:
-        account.next_sync_at = now() + accounts.least_pause(account)
-    session.flush()
-
-
-def _note_health(session: Session, account: Account, ending: Ending) -> None:
-    if ending.category is None:
-        if ending.outcome is not RunOutcome.FAILED:
-            accounts.record_success(session, account, direction=Direction.INCOMING)
-        account.next_sync_at = next_sync(account)
-        return
-    accounts.record_failure(
-        session,
-        account,
-        direction=Direction.INCOMING,
-        category=ending.category,
-        reason=ending.reason,
-        permanent=ending.permanent,
-        sure=False,
-    )
+# What the account page shows, and what is kept.
 
 
 def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
@@ -290,7 +275,7 @@ def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
 
     A run that went well says nothing of sending: what the last test found about that still holds.
     """
-    last = select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_not(None))
+    last = select(SyncRun).where(SyncRun.account_id == account_id, SyncRun.finished_at.is_not(None), IS_SYNC)
     run = session.scalars(last.order_by(SyncRun.id.desc()).limit(1)).first()
     check = next(iter(connections.history(session, account_id)), None)
     ends = [(each.finished_at, each.diagnosis) for each in (run, check) if each is not None and each.finished_at]
@@ -298,26 +283,6 @@ def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
     told = check.diagnosis if newest is None and check is not None else None
     both = [newest] if newest else [told, told.get("also")] if told else []
     return next((one for one in both if one and (newest or one["direction"] == Direction.OUTGOING)), None)
-
-
-def next_sync(account: Account) -> datetime:
-    """When the account is due again: after its own interval or the installation's, a tenth more or less by chance.
-
-    Never sooner than its provider likes.
-    """
-    minutes = account.sync_minutes or boot.settings().sync_minutes
-    usual = timedelta(minutes=minutes * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
-    return now() + max(usual, accounts.least_pause(account))
-
-
-def _sums(session: Session, account_id: int) -> tuple[int, int]:
-    """Stored and unreadable messages in the folders that are synced."""
-    row = session.execute(
-        select(func.coalesce(func.sum(Folder.stored), 0), func.coalesce(func.sum(Folder.unreadable), 0)).where(
-            Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False)
-        )
-    ).one()
-    return int(row[0]), int(row[1])
 
 
 def forget_progress(session: Session, account_id: int) -> None:
@@ -333,52 +298,33 @@ def forget_progress(session: Session, account_id: int) -> None:
 # What the account page shows.
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One folder of the run that goes on; `total` None: not known yet. `word` is waiting, reading or done."""
-
-    folder: Folder
-    word: str
-    done: int
-    total: int | None
-
-
 def panel(session: Session, account: Account) -> dict[str, Any]:
     """What `sync/_panel.html` needs, under the one key `sync`."""
     run = open_run(session, account.id)
+    run = None if run and run.kind is RunKind.DRY else run
     last = session.scalars(
         select(SyncRun)
-        .where(SyncRun.account_id == account.id, SyncRun.finished_at.is_not(None))
+        .where(SyncRun.account_id == account.id, SyncRun.finished_at.is_not(None), IS_SYNC)
         .order_by(SyncRun.requested_at.desc(), SyncRun.id.desc())
         .limit(1)
     ).one_or_none()
     rows = [row for row in stored(session, account.id) if row.is_active and not row.is_gone]
     rows.sort(key=lambda row: (row.path != "INBOX", row.path.casefold()))
-    progress = [_progress(run, row) for row in rows] if run else []
-    known, unreadable = _sums(session, account.id)
+    known, unreadable = sums(session, account.id)
     return {
         "sync": {
             "run": run,
             "last": last,
             "folders": rows,
-            "progress": progress,
-            "folders_done": sum(p.word == "done" for p in progress),
-            "read": sum(p.done for p in progress),
+            "course": course_of(session, account, run, rows) if run else None,
             "queue_is_away": run is not None and run.started_at is None and queue.waiting() is None,
             "stored": known,
             "unreadable": unreadable,
             "troubled": [row for row in rows if row.trouble],
+            "audit": audited.told(session, account),
             "next_at": account.next_sync_at,
             "is_due": account.next_sync_at is not None and account.next_sync_at <= now(),
             "is_paused": account.health is Health.PAUSED,
             "is_off": not organisation.uses_mail(session),
         }
     }
-
-
-def _progress(run: SyncRun, row: Folder) -> Progress:
-    if run.started_at is None:
-        return Progress(row, "waiting", 0, None)
-    if row.synced_at is not None and row.synced_at >= run.started_at:
-        return Progress(row, "done", row.run_done, row.run_total)
-    return Progress(row, "waiting" if row.run_total is None else "reading", row.run_done, row.run_total)

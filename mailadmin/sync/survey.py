@@ -16,12 +16,13 @@ from mailadmin.sync import quick, rows
 from mailadmin.sync.folders import adopt_folders
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder
+from mailadmin.sync.renames import follow_renames
 from mailadmin.sync.wished import create_wished
 from mailadmin.text import t
 
 
 def survey(going: Going) -> set[int]:
-    """Notice folders that have come or gone, and create those that people wish for.
+    """Notice folders that have come, gone or been renamed, and create those that people wish for.
 
     Answers the ids of the folders in which nothing has changed; for them the pass is over. Raises MailError.
     """
@@ -30,6 +31,7 @@ def survey(going: Going) -> set[int]:
         raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
     if create_wished(going, listed):
         listed, states = going.step().survey()
+    follow_renames(going, listed, states)
     with going.writing() as session:
         account = session.get(Account, going.account_id, options=[lazyload("*")])
         if account is None:

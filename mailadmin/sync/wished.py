@@ -7,7 +7,8 @@ wish and says why; the run goes on, ends partial, and the next one tries again u
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.mail.answers import Refused
@@ -15,7 +16,7 @@ from mailadmin.mail.types import Folder as Listed
 from mailadmin.mail.types import Role
 from mailadmin.sync.folders import is_storable
 from mailadmin.sync.going import Going
-from mailadmin.sync.models import Folder
+from mailadmin.sync.models import Folder, PendingChange
 from mailadmin.text import t
 
 
@@ -47,7 +48,7 @@ def create_wished(going: Going, listed: Sequence[Listed]) -> bool:
 def _created(going: Going, folder: Folder, listed: Sequence[Listed]) -> bool:
     incoming = cast(_Creating, going.step())
     try:
-        path = incoming.place_for(folder.name, listed)
+        path = folder.path if _has_place(folder) else incoming.place_for(folder.name, listed)
         if not is_storable(path):
             _note(going, folder, t("The folder could not be created: the server wants a path that is none."))
             return False
@@ -77,6 +78,19 @@ def _move(going: Going, folder: Folder, path: str) -> None:
         other = session.scalars(select(Folder).where(*same)).one_or_none()
         if other is not None:
             other.role, other.role_source, other.is_active = row.role, row.role_source, True
+            _redirect(session, row, other)
             session.delete(row)
         else:
             row.path, row.trouble = path, ""
+
+
+def _has_place(folder: Folder) -> bool:
+    """Whether somebody said within which other folder it is to be."""
+    return folder.role is None and bool(folder.delimiter) and folder.delimiter in folder.path
+
+
+def _redirect(session: Session, row: Folder, other: Folder) -> None:
+    """Let messages that were to be moved to the folder `row` go to `other`."""
+    statement = update(PendingChange).where(PendingChange.target_id == row.id).values(target_id=other.id)
+    session.execute(statement)
+    session.flush()

@@ -252,11 +252,23 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("waits_reason", sa.Text(), nullable=False, server_default=""))
         batch_op.add_column(sa.Column("keep_months", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("visibility", sa.String(length=20), nullable=False, server_default="nothing"))
+        batch_op.create_index(
+            "ix_account_partial",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("incomplete != '' AND deleting_at IS NULL"),
+            postgresql_where=sa.text("incomplete != '' AND deleting_at IS NULL"),
+        )
 
     with op.batch_alter_table("activity", schema=None) as batch_op:
         batch_op.add_column(sa.Column("kind", sa.String(length=20), nullable=False, server_default=""))
         batch_op.create_index(batch_op.f("ix_activity_kind"), ["kind"], unique=False)
 
+    op.execute(
+        "UPDATE activity SET kind = CASE WHEN account_id IS NOT NULL THEN 'accounts'"
+        " WHEN what LIKE '%sign%in%' OR what LIKE 'signed out%' THEN 'sign-ins'"
+        " WHEN what LIKE '%provider%' OR what LIKE '%OAuth app%' THEN 'providers' ELSE 'settings' END"
+    )
     with op.batch_alter_table("contact", schema=None) as batch_op:
         batch_op.add_column(sa.Column("key", sa.String(length=254), nullable=False, server_default=""))
 
@@ -284,6 +296,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("has_attachments", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("has_text", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.create_index("ix_message_content_hash", ["content_hash"], unique=False)
+        batch_op.create_index(
+            "ix_message_textless",
+            ["folder_id"],
+            unique=False,
+            sqlite_where=sa.text("NOT has_text"),
+            postgresql_where=sa.text("NOT has_text"),
+        )
         batch_op.create_index("ix_message_thread_id", ["thread_id"], unique=False)
         batch_op.create_index(
             "ix_message_unsettled",
@@ -371,6 +390,9 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_message_unsettled", sqlite_where=sa.text("NOT is_settled"), postgresql_where=sa.text("NOT is_settled")
         )
+        batch_op.drop_index(
+            "ix_message_textless", sqlite_where=sa.text("NOT has_text"), postgresql_where=sa.text("NOT has_text")
+        )
         batch_op.drop_index("ix_message_thread_id")
         batch_op.drop_index("ix_message_content_hash")
         batch_op.drop_column("has_text")
@@ -400,6 +422,11 @@ def downgrade() -> None:
         batch_op.drop_column("kind")
 
     with op.batch_alter_table("account", schema=None, table_kwargs={"sqlite_autoincrement": True}) as batch_op:
+        batch_op.drop_index(
+            "ix_account_partial",
+            sqlite_where=sa.text("incomplete != '' AND deleting_at IS NULL"),
+            postgresql_where=sa.text("incomplete != '' AND deleting_at IS NULL"),
+        )
         batch_op.drop_column("visibility")
         batch_op.drop_column("keep_months")
         batch_op.drop_column("waits_reason")

@@ -177,3 +177,70 @@ def test_hostile_headers_take_linear_time() -> None:
     for bomb in (b"=?utf-8?q? ", b'"', b"(", b"<", b"=?a?b?", b"a,", b"\\"):
         read_heading(b"To: " + bomb * (65_000 // len(bomb)) + b"\r\n")
         read_heading(b"Subject: " + bomb * (65_000 // len(bomb)))
+
+
+IDS = st.integers(0, 30).map(lambda n: f"<{n}@example.org>")
+
+
+@given(st.lists(IDS, max_size=60), st.lists(IDS, max_size=2))
+def test_a_message_refers_to_the_first_and_the_last_of_its_references(before: list[str], answered: list[str]) -> None:
+    raw = f"References: {' '.join(before)}\r\nIn-Reply-To: {' '.join(answered)}\r\n"
+    ids = list(dict.fromkeys([*before, *answered[:1]]))
+    expected = ids if len(ids) <= 20 else [ids[0], *ids[-19:]]
+    assert list(read_heading(raw.encode()).refers_to) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "ids"),
+    [
+        ("In-Reply-To: Your message of Monday <1@x> from <ada@example.org>", ("<1@x>",)),
+        ("References: <1@x>\r\n\t<2@x>\r\nIn-Reply-To: <1@x>", ("<1@x>", "<2@x>")),
+        ("References: <1@x><2@x>", ("<1@x>", "<2@x>")),
+        ("References: nothing of use", ()),
+        ("References: <with a blank@x> <" + "y" * 2000 + "@x>", ()),
+    ],
+)
+def test_references_are_read_however_they_are_written(raw: str, ids: tuple[str, ...]) -> None:
+    assert read_heading(raw.encode()).refers_to == ids
+
+
+COPY = (
+    "From: Ada <ada@example.org>\r\nTo: wim@example.org\r\nSubject: Größe\r\n"
+    "Date: Mon, 01 Jun 2026 10:00:00 +0200\r\nMessage-ID: <1@example.org>\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Größe", "=?utf-8?q?Gr=C3=B6=C3=9Fe?="),
+        ("10:00:00 +0200", "08:00:00 +0000"),
+        ("Ada <ada", "<Ada"),
+        ("From: ", "Received: by somebody else\r\nFROM:   "),
+        ("To: wim@example.org", "To:\r\n <wim@example.org>"),
+    ],
+)
+def test_copies_that_a_server_wrote_in_its_own_way_have_the_same_hash(old: str, new: str) -> None:
+    assert old in COPY
+    assert hash_of(COPY.replace(old, new)) == hash_of(COPY)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1@ex", "2@ex"), ("10:00", "10:01"), ("Größe", "Farbe"), ("wim@", "tim@"), ("<ada", "<eve"), ("To:", "Cc:")],
+)
+def test_distinct_mail_has_another_hash(old: str, new: str) -> None:
+    assert hash_of(COPY.replace(old, new)) != hash_of(COPY)
+
+
+def test_mail_that_nothing_tells_apart_has_no_hash() -> None:
+    assert read_heading(b"Subject: Hello\r\nFrom: ada@example.org\r\n").content_hash is None
+    assert read_heading(b"").content_hash is None
+    assert hash_of("From: ada@example.org\r\nDate: Mon, 01 Jun 2026 10:00:00 +0200\r\n")
+
+
+def hash_of(raw: str) -> bytes:
+    found = read_heading(raw.encode()).content_hash
+    assert found is not None
+    assert len(found) == 16
+    return found

@@ -197,10 +197,12 @@ def test_envelopes_are_read_as_by_the_parser(uid: int, flags: str, moment: datet
     line = f'1 (UID {uid} FLAGS ({flags}) INTERNALDATE "{date}" RFC822.SIZE {size} BODY[HEADER.FIELDS (FROM)]<0> {{18}}'
     records: list[Any] = [(line.encode(), HEADER), b")"]
     quick = read_envelopes(records, frozenset({uid}), _never)
-    # The same in another order, which only the parser reads.
+    # The same in another order, and with something in it that only the parser reads.
     other = line.replace(f"UID {uid} ", "", 1).replace("BODY[", f"UID {uid} BODY[")
-    slow = read_envelopes([(other.encode(), HEADER), b")"], frozenset({uid}), parse_fetch)
-    assert quick == slow
+    mixed = read_envelopes([(other.encode(), HEADER), b")"], frozenset({uid}), _never)
+    strange = other.replace("UID", "ANNOTATION (a (b (c))) UID")
+    slow = read_envelopes([(strange.encode(), HEADER), b")"], frozenset({uid}), parse_fetch)
+    assert quick == mixed == slow
     assert quick.messages
 
 

@@ -162,6 +162,8 @@ class Kept:
     lie: int = 0
     silent: set[int] = field(default_factory=set)
     refuses: MailError | None = None
+    object_id: str = ""
+    is_virtual: bool = False
 
     def add(self, *uids: int, **wanted: Any) -> None:
         for uid in uids:
@@ -198,7 +200,10 @@ class MemoryServer:
 
     def folders(self, *, counts: bool = True) -> list[mail.Folder]:
         self._ask("list")
-        return [mail.Folder(path, path, "/") for path in self.kept]
+        return [
+            mail.Folder(path, path, "/", object_id=kept.object_id, is_virtual=kept.is_virtual)
+            for path, kept in self.kept.items()
+        ]
 
     def survey(self) -> tuple[list[mail.Folder], dict[str, FolderState]]:
         listed = self.folders(counts=False)

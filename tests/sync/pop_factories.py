@@ -89,6 +89,10 @@ class Visit:
     def examine(self, path: str) -> FolderState:
         return FolderState(0, None, len(self._mails) + self.drop.lie)
 
+    def whole(self, number: int, most: int) -> bytes | None:
+        """These messages are only headers."""
+        return None
+
     def envelopes(self, uids: Sequence[int]) -> Iterator[Envelope]:
         self.drop.asked += uids
         for number in uids:

@@ -1,7 +1,6 @@
 """What is not looked at again: every shortcut against a server in memory that tells everything, or lies about it."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, select
@@ -11,7 +10,7 @@ from mailadmin.accounts.models import Account, Window
 from mailadmin.mail import types as mail
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Changes, Envelope
-from mailadmin.sync import quick, rows
+from mailadmin.sync import rows
 from mailadmin.sync.models import Folder, Message, RunOutcome
 from tests.conftest import both_databases
 from tests.sync.factories import Kept, MemoryServer, an_account, flags_of, folder_of, messages_of, synced
@@ -92,11 +91,6 @@ def is_exact(account: Account, inbox: Kept) -> bool:
     return flags_of(account) == on_server
 
 
-def a_day_later(account: Account) -> None:
-    with db.transaction() as session:
-        session.get_one(Folder, folder_of(account).id).synced_at = db.now() - timedelta(days=1)
-
-
 def test_first_list_has_no_flags_since_messages_bring_theirs(server: MemoryServer, inbox: Kept) -> None:
     account = an_account()
     synced(account, batch=4, opening=server)
@@ -155,27 +149,6 @@ def test_another_window_opens_the_folder(account: Account, server: MemoryServer)
         found.window, found.since = Window.ONE_MONTH, db.now()
     synced(account, opening=server)
     assert "search" in server.asked
-
-
-def test_server_that_denies_every_change_is_found_out_within_a_day(
-    account: Account, server: MemoryServer, inbox: Kept
-) -> None:
-    inbox.messages[3] = Envelope(3, flags=FLAGGED, received_at=inbox.messages[3].received_at)
-    assert synced(account, opening=server).changed == 0
-    a_day_later(account)
-    assert synced(account, opening=server).changed == 1
-    assert is_exact(account, inbox)
-    server.asked.clear()
-    synced(account, opening=server)
-    assert server.asked == ["list", "close"]
-
-
-def test_every_folder_is_due_once_in_any_day() -> None:
-    moment = db.now()
-    for number in range(1, 50):
-        folder = Folder(id=number, synced_at=moment)
-        hours = [quick.is_due(folder, moment + timedelta(hours=hour)) for hour in range(25)]
-        assert (hours[0], hours[-1], hours == sorted(hours)) == (False, True, True)
 
 
 @both_databases

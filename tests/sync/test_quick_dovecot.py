@@ -51,7 +51,14 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened(commands: list[str]) -> list[str]:
-    return [line.split('"')[1] for line in commands if line.startswith("EXAMINE")]
+    """The folders that were opened to be followed; what is opened after that is opened for texts."""
+    found = []
+    for line in commands:
+        if line.startswith("EXAMINE"):
+            found.append(line.split('"')[1])
+        elif "BODYSTRUCTURE" in line:
+            return found[:-1]
+    return found
 
 
 def change(box: Box) -> None:

@@ -1,0 +1,147 @@
+"""How a run ends: what is written of it, what it means for the account and its server, and when the next one comes."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailadmin import boot
+from mailadmin.accounts import service as accounts
+from mailadmin.accounts.models import Account, Health
+from mailadmin.connections import hosts
+from mailadmin.connections import service as connections
+from mailadmin.db import now
+from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.types import Direction
+from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import GrantKind
+from mailadmin.sync import audited, manners
+from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
+
+JITTER = 0.1
+WATCHED = 3  # times as long is the time between two syncs of an account whose server tells of new mail by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. `reason` is a sentence; `at_once` says that the next run is due now.
+
+    `says_health` False: the end says nothing about the account's health. `error` is what the server, or the way to it,
+    said.
+    """
+
+    outcome: RunOutcome
+    reason: str = ""
+    category: Category | None = None
+    server_text: str = ""
+    permanent: bool = False
+    at_once: bool = False
+    says_health: bool = True
+    diagnosis: dict[str, Any] | None = None
+    error: MailError | None = None
+
+
+def broken_off(session: Session, account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
+    """The end of a run that `error` broke off, with its diagnosis."""
+    grant = oauth.grant_of(session, account.id) if account else None
+    told = connections.diagnose(
+        error,
+        direction=Direction.INCOMING,
+        server=leg.server,
+        user_name=leg.how.username,
+        address=account.address if account else "",
+        alone=grant is not None and grant.kind is not GrantKind.PERSON,
+    )
+    return Ending(
+        RunOutcome.FAILED,
+        told["title"],
+        Category(told["category"]),
+        error.detail,
+        error.permanent,
+        diagnosis=told,
+        error=error,
+    )
+
+
+def finish_run(session: Session, run: SyncRun, account: Account, ending: Ending) -> None:
+    """Close `run`, sum up what is stored, note the account's health, and say when the next run is due."""
+    run.finished_at, run.outcome, run.category = now(), ending.outcome, ending.category
+    run.reason, run.server_text, run.diagnosis = ending.reason, ending.server_text, ending.diagnosis
+    if run.kind is RunKind.DRY:  # It only counted; nothing is different from before.
+        session.flush()
+        return
+    run.stored, run.unreadable = sums(session, account.id)
+    account.stored, account.running_since = run.stored, None
+    if ending.outcome is RunOutcome.COMPLETE:
+        account.synced_at, account.incomplete = run.finished_at, ""
+    elif ending.outcome is RunOutcome.PARTIAL and ending.says_health:
+        account.incomplete = ending.reason
+    audited.note(session, run, account)
+    if account.health is not Health.PAUSED and ending.says_health:
+        _note_health(session, account, ending)
+    if ending.says_health:
+        _note_server(session, account, ending)
+    if ending.at_once and account.next_sync_at is not None:
+        account.next_sync_at = now() + accounts.least_pause(account)
+    session.flush()
+
+
+def _note_health(session: Session, account: Account, ending: Ending) -> None:
+    if ending.category is None:
+        if ending.outcome is not RunOutcome.FAILED:
+            accounts.record_success(session, account, direction=Direction.INCOMING)
+        account.next_sync_at = next_sync(account)
+        return
+    accounts.record_failure(
+        session,
+        account,
+        direction=Direction.INCOMING,
+        category=ending.category,
+        reason=ending.reason,
+        permanent=ending.permanent,
+        sure=False,
+    )
+
+
+def _note_server(session: Session, account: Account, ending: Ending) -> None:
+    """What the end means for the server: it lets us in, it lets nobody in, or it wants to be left alone."""
+    if ending.category is None and ending.outcome is not RunOutcome.FAILED:
+        hosts.let_in(session, account)
+        return
+    if ending.error is None:
+        return
+    server = accounts.server_of(account, Direction.INCOMING)
+    if server is not None:
+        hosts.note_failure(session, server, ending.error)
+    wait = manners.wait_after(ending.error, failures=account.failures)
+    if wait is not None:
+        manners.wait(session, account, seconds=wait, reason=ending.reason)
+
+
+def minutes_between(account: Account) -> int:
+    """How many minutes are between two syncs of `account` that run by themselves, without chance."""
+    if account.sync_minutes:
+        return account.sync_minutes
+    return boot.settings().sync_minutes * (WATCHED if account.watched_since is not None else 1)
+
+
+def next_sync(account: Account) -> datetime:
+    """When the account is due again: after its own interval or the installation's, a tenth more or less by chance.
+
+    Later where a server tells of new mail by itself and nobody chose an interval; never sooner than its provider likes.
+    """
+    usual = timedelta(minutes=minutes_between(account) * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    return now() + max(usual, accounts.least_pause(account))
+
+
+def sums(session: Session, account_id: int) -> tuple[int, int]:
+    """Stored and unreadable messages in the folders that are synced."""
+    row = session.execute(
+        select(func.coalesce(func.sum(Folder.stored), 0), func.coalesce(func.sum(Folder.unreadable), 0)).where(
+            Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False)
+        )
+    ).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,54 @@
+"""Small rows, thousands at a time: statements that go to the driver as they are.
+
+SQLAlchemy looks at each value of each row for about as long as SQLite needs to store it. Here it only writes the
+statement, once. So no column type changes a value on its way: whole numbers, bytes and truths need no change.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sqlalchemy import Table, bindparam, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+def insert_missing(session: Session, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+    """Insert `rows`, values of `columns`; one whose key is there already stays as it is."""
+    if rows:
+        session.connection().exec_driver_sql(_insertion(_engine(session), table, columns), list(rows))
+
+
+def update_each(session: Session, table: Table, columns: tuple[str, ...], rows: Rows) -> None:
+    """Change the row of each id: `rows` are values of `columns` and then the id."""
+    if rows:
+        session.connection().exec_driver_sql(_change(_engine(session), table, columns), list(rows))
+
+
+def _engine(session: Session) -> str:
+    return session.get_bind().dialect.name
+
+
+@functools.cache
+def _insertion(engine: str, table: Table, columns: tuple[str, ...]) -> str:
+    insert = (sqlite if engine == "sqlite" else postgresql).insert(table).inline().on_conflict_do_nothing()
+    return _text(engine, insert, columns, keys=columns)
+
+
+@functools.cache
+def _change(engine: str, table: Table, columns: tuple[str, ...]) -> str:
+    values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
+    statement = update(table).values(values).where(table.c.id == bindparam("the_id", type_=table.c.id.type))
+    return _text(engine, statement, (*(f"new_{name}" for name in columns), "the_id"))
+
+
+def _text(engine: str, statement: Any, order: tuple[str, ...], keys: tuple[str, ...] | None = None) -> str:
+    """`statement` in the words of the driver, with the values in `order`."""
+    sql: Any = sqlite if engine == "sqlite" else postgresql
+    dialect = sql.dialect() if sql is sqlite else sql.dialect(paramstyle="format")
+    compiled = cast(SQLCompiler, statement.compile(dialect=dialect, column_keys=keys))
+    assert tuple(compiled.positiontup or ()) == order, "the columns do not stand as the table has them"
+    return compiled.string
