@@ -1,9 +1,10 @@
-"""The list of contacts, and how one is deleted."""
+"""The list of contacts, the mail with one of them, and how one is deleted."""
 
 from flask import request
 from flask_login import current_user
 
 from mailadmin import db, web
+from mailadmin.console import contact_mail
 from mailadmin.console import contacts as queries
 from mailadmin.console.blueprint import bp
 from mailadmin.console.forms import DeleteForm, SearchForm
@@ -14,12 +15,32 @@ from mailadmin.web import Answer
 
 
 @bp.get("/contacts")
-@web.allow(Permission.SEE_CONSOLE)
+@web.allow(Permission.READ_MAIL)
 def contacts() -> Answer:
     form = SearchForm(request.args, label=t("Search by name or address"))
-    page = request.args.get("page", 1, int)
-    found = queries.find(db.session(), current_user.person, words=form.words(), page=page)
-    return web.page("console/contacts.html", form=form, found=found, words=form.words())
+    page, order = request.args.get("page", 1, int), request.args.get("sort", "name")
+    order = order if order in queries.ORDERS else "name"
+    found = queries.find(db.session(), current_user.person, words=form.words(), page=page, order=order)
+    return web.page("console/contacts.html", form=form, found=found, words=form.words(), order=order)
+
+
+@bp.get("/contacts/<int:contact_id>")
+@web.allow(Permission.READ_MAIL)
+def contact(contact_id: int) -> Answer:
+    session, person = db.session(), current_user.person
+    found = queries.get_visible(session, person, contact_id)
+    mail = contact_mail.with_contact(session, person, found, page=request.args.get("page", 1, int))
+    return web.page("console/contact.html", contact=found, mail=mail)
+
+
+@bp.get("/contacts/<int:contact_id>/messages/<int:message_id>")
+@web.allow(Permission.READ_MAIL)
+def contact_message(contact_id: int, message_id: int) -> Answer:
+    """The text of a message in somebody else's account, as far as its owner shows it."""
+    session, person = db.session(), current_user.person
+    found = queries.get_visible(session, person, contact_id)
+    line, text = contact_mail.shown_text(session, person, found, message_id)
+    return web.page("console/contact_message.html", contact=found, line=line, text=text)
 
 
 @bp.post("/contacts/<int:contact_id>/delete")
@@ -33,5 +54,11 @@ def delete_contact(contact_id: int) -> Answer:
     service.forget(session, contact, actor=web.actor())
     session.commit()
     words = request.args.get("q", "")[: queries.LONGEST_SEARCH]
-    page = request.args.get("page", 1, int)
-    return web.done("console.contacts", said=said, q=words or None, page=page if page > 1 else None)
+    page, sort = request.args.get("page", 1, int), request.args.get("sort", "name")
+    return web.done(
+        "console.contacts",
+        said=said,
+        q=words or None,
+        sort=sort if sort in queries.ORDERS and sort != "name" else None,
+        page=page if page > 1 else None,
+    )

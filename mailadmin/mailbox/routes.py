@@ -1,13 +1,17 @@
-"""The page on which an account's messages are listed."""
+"""The pages on which messages are listed and read; what is fetched for them is in reading_routes.py."""
 
-from flask import Blueprint, request
+from typing import Any
+
+from flask import Blueprint, request, url_for
 from flask_login import current_user
 
-from mailadmin import db, web
+from mailadmin import db, queue, web
 from mailadmin.access.service import get_visible
+from mailadmin.accounts.models import Account
 from mailadmin.accounts.service import state_of
-from mailadmin.mailbox import service
+from mailadmin.mailbox import acting, letters, service
 from mailadmin.permissions import Permission
+from mailadmin.sync import changes, overlay, reading, threads
 from mailadmin.web import Answer
 
 bp = Blueprint("mailbox", __name__)
@@ -17,21 +21,74 @@ LONGEST_SEARCH = 200
 @bp.get("/mailbox/<int:account_id>")
 @web.allow(Permission.READ_MAIL)
 def show(account_id: int) -> Answer:
+    account = get_visible(db.session(), current_user.person, account_id)
+    return web.page("mailbox/show.html", **_listed(account), opened=None)
+
+
+@bp.get("/mailbox/<int:account_id>/messages/<int:message_id>")
+@web.allow(Permission.READ_MAIL)
+def message(account_id: int, message_id: int) -> Answer:
+    """A message beside the list from which it was opened; what has to be fetched for it is asked for at once."""
     session = db.session()
     account = get_visible(session, current_user.person, account_id)
-    folders = service.folders(session, account_id)
-    words = " ".join(request.args.get("q", "").replace("\0", "").split())[:LONGEST_SEARCH]
-    folder = request.args.get("folder", "")
-    within = service.chosen(folders, folder)
+    opened = reading.open_message(session, account_id, message_id)
+    listed = _listed(account, folder=str(opened.folder.id))
+    letters.ring(session, opened)
     return web.page(
         "mailbox/show.html",
-        account=account,
-        state=state_of(account),
-        mailbox_id=account_id,
-        folders=folders,
-        names={f.id: f.name for f in folders},
-        within=within[0] if folder != "all" and within else None,
-        folder=folder,
-        words=words,
-        listing=service.messages(session, within, words=words, page=request.args.get("page", 1, int)),
+        **listed,
+        message=opened.message,
+        list=url_for("mailbox.show", account_id=account_id, **listed["where"]),
+        conversation=threads.of(session, opened.message, listed["folders"]),
+        **letters.context(session, opened, pictures=letters.may_load_pictures(request)),
     )
+
+
+@bp.post("/mailbox/<int:account_id>/messages/<int:message_id>/seen")
+@web.allow(Permission.READ_MAIL)
+def seen(account_id: int, message_id: int) -> Answer:
+    """The page of a message says that it is open: it counts as read, if this person may change that."""
+    session = db.session()
+    account = get_visible(session, current_user.person, account_id)
+    opened = reading.open_message(session, account_id, message_id)
+    act = acting.context(session, account, current_user.person, here="")["act"]
+    run_id = None
+    if act["may_write"] and not act["why_not"] and not opened.message.is_read:
+        changes.mark(session, account, messages=[message_id], flag="read", is_set=True, actor=web.actor())
+        run = changes.hurry(session, account, requested_by=web.actor().name)
+        run_id = run.id if run else None
+        session.commit()
+    if run_id is not None:
+        queue.ring("sync", run_id)
+    if not web.is_htmx():
+        return web.done("mailbox.message", account_id=account_id, message_id=message_id)
+    session.refresh(opened.message)
+    return web.page("mailbox/_read.html", None, account=account, message=opened.message)
+
+
+def _listed(account: Account, *, folder: str = "") -> dict[str, Any]:
+    """The folders and the list beside a message, or alone; `folder` where the address does not name one."""
+    session = db.session()
+    folders = service.folders(session, account.id)
+    words = " ".join(request.args.get("q", "").replace("\0", "").split())[:LONGEST_SEARCH]
+    folder = request.args.get("folder", folder)
+    within = service.chosen(folders, folder)
+    listing = service.messages(session, within, words=words, page=request.args.get("page", 1, int))
+    return {
+        "account": account,
+        "state": state_of(account),
+        "mailbox_id": account.id,
+        "folders": folders,
+        "names": {f.id: f.name for f in folders},
+        "within": within[0] if folder != "all" and within else None,
+        "folder": folder,
+        "words": words,
+        "listing": listing,
+        "where": {
+            "folder": folder or None,
+            "q": words or None,
+            "page": listing.page if listing.page > 1 else None,
+        },
+        "shift": overlay.unread_shift(session, account.id),
+        **acting.context(session, account, current_user.person, here=request.full_path.rstrip("?")),
+    }

@@ -11,7 +11,11 @@ from mailadmin.permissions import Actor
 from mailadmin.text import t
 
 ONLY_ID = 1
+TEXT_KILOBYTES = 256
+KEEPABLE_KILOBYTES = (0, 64, 256, 512)
 NAME_LENGTH = 120
+ACTIVITY_MONTHS = 24
+KEEPABLE_MONTHS = (6, 12, 24, 36, 60, 120)
 
 
 def name(session: Session) -> str:
@@ -28,6 +32,69 @@ def uses_mail(session: Session) -> bool:
 def mail_is_used() -> ColumnElement[bool]:
     """What `uses_mail` says, as a rule for a query of any table."""
     return ~exists().where(Organisation.id == ONLY_ID, Organisation.uses_mail.is_(False))
+
+
+def team_accounts_use_slots(session: Session) -> bool:
+    """Whether the accounts of somebody's teams count among their five."""
+    return session.scalar(select(Organisation.team_accounts_use_slots).where(Organisation.id == ONLY_ID)) is True
+
+
+def teams_have_many_accounts(session: Session) -> bool:
+    """Whether a team may have more than one account."""
+    return session.scalar(select(Organisation.teams_have_many_accounts).where(Organisation.id == ONLY_ID)) is True
+
+
+def requires_second_factor(session: Session) -> bool:
+    """Whether everybody who signs in with a password has to prove more."""
+    return session.scalar(select(Organisation.requires_second_factor).where(Organisation.id == ONLY_ID)) is True
+
+
+def require_second_factor(session: Session, *, is_required: bool, actor: Actor) -> None:
+    """Ask everybody for a second factor, or leave it to them."""
+    row = session.get(Organisation, ONLY_ID, with_for_update=True, populate_existing=True)
+    if row is not None and row.requires_second_factor is not is_required:
+        row.requires_second_factor = is_required
+        activity.record(session, actor, f"{'requires' if is_required else 'no longer requires'} a second factor of all")
+        session.flush()
+
+
+def activity_months(session: Session) -> int:
+    """For how many months the audit trail is kept."""
+    return session.scalar(select(Organisation.activity_months).where(Organisation.id == ONLY_ID)) or ACTIVITY_MONTHS
+
+
+def keep_activity(session: Session, *, months: int, actor: Actor) -> None:
+    """Keep the audit trail for `months`, one of KEEPABLE_MONTHS. Raises RuleBroken at `activity_months`."""
+    if months not in KEEPABLE_MONTHS:
+        raise RuleBroken(t("Choose how long from the list."), field="activity_months")
+    row = session.get(Organisation, ONLY_ID, with_for_update=True, populate_existing=True)
+    if row is not None and row.activity_months != months:
+        activity.record(
+            session, actor, "changed how long the audit log is kept", detail=f"{row.activity_months} to {months} months"
+        )
+        row.activity_months = months
+        session.flush()
+
+
+def text_kilobytes(session: Session) -> int:
+    """How much of a message's text is kept, in thousands of characters; 0: none of it."""
+    kept = session.scalar(select(Organisation.text_kilobytes).where(Organisation.id == ONLY_ID))
+    return TEXT_KILOBYTES if kept is None else kept
+
+
+def keep_texts(session: Session, *, kilobytes: int, actor: Actor) -> None:
+    """Keep the first `kilobytes` of texts, one of KEEPABLE_KILOBYTES. Raises RuleBroken at `text_kilobytes`.
+
+    It counts for what is fetched from now on; what is kept already stays as it is.
+    """
+    if kilobytes not in KEEPABLE_KILOBYTES:
+        raise RuleBroken(t("Choose how much from the list."), field="text_kilobytes")
+    row = session.get(Organisation, ONLY_ID, with_for_update=True, populate_existing=True)
+    if row is not None and row.text_kilobytes != kilobytes:
+        change = f"{row.text_kilobytes} to {kilobytes} KB"
+        activity.record(session, actor, "changed how much of a message's text is kept", detail=change)
+        row.text_kilobytes = kilobytes
+        session.flush()
 
 
 def why_off() -> str:
@@ -68,3 +135,22 @@ def change(session: Session, *, name: str, uses_mail: bool, actor: Actor) -> set
     row.name, row.uses_mail = name, uses_mail
     session.flush()
     return changed
+
+
+def change_teams(session: Session, *, use_slots: bool, have_many_accounts: bool, actor: Actor) -> None:
+    """Let accounts of teams count among a worker's five or not, and let teams have several accounts or one.
+
+    Who would have more than five is the caller's question (access.teams.check_counting), asked before.
+    """
+    row = session.get(Organisation, ONLY_ID, with_for_update=True, populate_existing=True)
+    if row is None:
+        row = Organisation(id=ONLY_ID, name="", team_accounts_use_slots=False, teams_have_many_accounts=False)
+        session.add(row)
+    if row.team_accounts_use_slots is not use_slots:
+        counted = "counted among" if use_slots else "no longer counted among"
+        activity.record(session, actor, f"changed a setting: accounts of teams are {counted} a worker's five")
+    if row.teams_have_many_accounts is not have_many_accounts:
+        number = "several accounts" if have_many_accounts else "one account"
+        activity.record(session, actor, f"changed a setting: a team may have {number}")
+    row.team_accounts_use_slots, row.teams_have_many_accounts = use_slots, have_many_accounts
+    session.flush()

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Account, Kind, NewContacts
-from mailadmin.contacts import service
+from mailadmin.contacts import rules, service
 from mailadmin.contacts.models import Contact
 from mailadmin.mail.types import Envelope, Role
 from mailadmin.people.models import Person
@@ -35,7 +35,8 @@ def an_account(address: str = "billing@example.net", **wanted: Any) -> Account:
 
 def meet(account: Account, *envelopes: Envelope, role: Role | None = Role.INBOX) -> None:
     with db.transaction() as session:
-        service.meet(session, account_id=account.id, role=role, envelopes=envelopes)
+        if rule := rules.rule_of(session, account.id):
+            service.meet(session, rule, role=role, letters=envelopes)
 
 
 def known() -> dict[str, str]:
@@ -86,12 +87,12 @@ def test_the_account_says_who_and_the_folder_where(wants: NewContacts, role: Rol
     ],
 )
 def test_nobody_reads_what_is_sent_to_a_machine(local: str) -> None:
-    assert service.is_machine(f"{local}@example.org".lower())
+    assert rules.is_machine(f"{local}@example.org".lower())
 
 
 @pytest.mark.parametrize("local", ["ada", "noreen", "reply", "info", "bouncer", "norman.reply", "daemon", "post"])
 def test_people_are_no_machines(local: str) -> None:
-    assert not service.is_machine(f"{local}@example.org")
+    assert not rules.is_machine(f"{local}@example.org")
 
 
 @pytest.mark.parametrize(

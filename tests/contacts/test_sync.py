@@ -31,13 +31,13 @@ def people() -> dict[str, str]:
 def letters(box: Box) -> None:
     """An inbox with people and machines, and a Sent with recipients."""
     inbox = [
-        a_letter("=?utf-8?q?Ren=C3=A9e?= <renee@example.org>", box.user),
+        a_letter("=?utf-8?q?Ren=C3=A9e?= <renee@example.com>", box.user),
         a_letter("Offers <offers@shop.example.org>", box.user, "List-Unsubscribe: <https://shop.example.org/u>"),
         a_letter("no-reply@shop.example.org", box.user),
         a_letter("Away <away@example.org>", box.user, "Auto-Submitted: auto-replied"),
         a_letter("Spammer <spam@example.org>", box.user),
     ]
-    sent = [a_letter(box.user, "Olga <olga@example.com>, wim@example.org", "Cc: Ada <ada@example.com>")]
+    sent = [a_letter(box.user, "Olga <olga@example.com>, wim@example.com", "Cc: Ada <ada@example.com>")]
     moment = db.now() - timedelta(hours=1)
     for folder, raw in (("INBOX", inbox[:4]), ("Junk", inbox[4:]), ("Sent", sent)):
         box.dovecot.deliver(((one, moment) for one in raw), user=box.user, folder=folder)
@@ -47,8 +47,8 @@ def letters(box: Box) -> None:
 @pytest.mark.parametrize(
     ("wants", "found"),
     [
-        (NewContacts.EVERYBODY, ["ada@example.com", "olga@example.com", "renee@example.org", "wim@example.org"]),
-        (NewContacts.WRITTEN_TO, ["ada@example.com", "olga@example.com", "wim@example.org"]),
+        (NewContacts.EVERYBODY, ["ada@example.com", "olga@example.com", "renee@example.com", "wim@example.com"]),
+        (NewContacts.WRITTEN_TO, ["ada@example.com", "olga@example.com", "wim@example.com"]),
         (NewContacts.NOBODY, []),
     ],
 )
@@ -61,8 +61,8 @@ def test_a_sync_makes_the_contacts_that_the_account_wants(box: Box, wants: NewCo
         service.choose_folders(session, account, active=wanted, roles=roles, actor=SYSTEM)
     run = synced(account, batch=2)
     assert (run.new, list(people())) == (6, found)
-    if "renee@example.org" in found:
-        assert people()["renee@example.org"] == "Renée"
+    if "renee@example.com" in found:
+        assert people()["renee@example.com"] == "Renée"
 
 
 def test_mail_from_before_the_window_brings_nobody(box: Box) -> None:

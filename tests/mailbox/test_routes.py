@@ -8,8 +8,10 @@ import pytest
 from mailadmin import db
 from mailadmin.accounts.models import Account
 from mailadmin.mail.types import Envelope, Folder, Role
+from mailadmin.people.models import Person
 from mailadmin.sync import rows
 from mailadmin.sync.models import Folder as Row
+from tests.access.factories import give
 from tests.conftest import both_databases
 from tests.pages import Browser, Page
 from tests.sync.factories import NOON, an_account, folder_of
@@ -18,8 +20,16 @@ FOLDERS = (Folder("INBOX", "INBOX", "/", role=Role.INBOX, role_source="server"),
 
 
 @pytest.fixture
-def account(booted: object) -> Account:
-    return an_account(folders=FOLDERS)
+def account(ada: Person) -> Account:
+    return an_account_of(ada)
+
+
+def an_account_of(person: Person, *folders: Folder) -> Account:
+    """An account whose mail `person` reads."""
+    account = an_account(folders=(*FOLDERS, *folders))
+    with db.transaction() as session:
+        give(session, person, account)
+    return account
 
 
 def a_message(account: Account, uid: int, *, path: str = "INBOX", generation: int = 0, **wanted: Any) -> None:
@@ -57,8 +67,10 @@ def test_message_shows_sender_date_size_and_flags(ada_at: Browser, account: Acco
     a_message(account, 2, subject="", from_address="")
     page = ada_at.get(f"/mailbox/{account.id}")
     words = page.words()
-    for said in ("Nora <i>Feldt</i>", "1.2 MB", "Flagged", "Answered", "Unknown sender, unread", "(no subject)"):
+    for said in ("Nora <i>Feldt</i>", "Flagged", "Answered", "Unknown sender, unread", "(no subject)"):
         assert said in words
+    opened = [e for e in page.all("a") if "Nora" in page.words(e)]
+    assert "1.2 MB" in ada_at.get(opened[0].get("href", "")).words()
     assert len(page.all("li", class_="unread")) == 1
 
 
@@ -150,9 +162,8 @@ def test_mail_of_another_account_is_not_reached_through_a_folder(ada_at: Browser
     assert ada_at.get("/mailbox/999999").status == 404
 
 
-def test_folder_name_cannot_turn_the_page_around(ada_at: Browser, booted: object) -> None:
-    odd = Folder("Off\u202eers\x07", "Off", "/")
-    account = an_account(folders=(*FOLDERS, odd))
+def test_folder_name_cannot_turn_the_page_around(ada_at: Browser, ada: Person) -> None:
+    account = an_account_of(ada, Folder("Off\u202eers\x07", "Off", "/"))
     page = ada_at.get(f"/mailbox/{account.id}")
     assert "Off<U+202E>ers␇" in page.words()
     assert "\u202e" not in page.text

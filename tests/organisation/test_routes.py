@@ -5,17 +5,19 @@ from sqlalchemy import select
 
 from mailadmin import db
 from mailadmin.access.service import get_visible, visible_accounts
+from mailadmin.accounts.models import Account
 from mailadmin.activity.models import Activity
 from mailadmin.errors import NotFound
 from mailadmin.organisation import service
 from mailadmin.people.models import Person
 from mailadmin.permissions import SYSTEM, PersonRole
+from tests.access.factories import give
 from tests.conftest import both_databases
 from tests.console.factories import a_healthy, a_runner
 from tests.pages import Browser, Page
 
-ON = {"name": "Example Ltd", "uses_mail": "y"}
-OFF = {"name": "Example Ltd"}
+OFF = {"name": "Example Ltd", "free_mail_contacts": "y"}
+ON = {**OFF, "uses_mail": "y"}
 BANNER = "No account is synced, and workers see no mailboxes."
 
 
@@ -60,6 +62,17 @@ def test_the_switch_is_changed_on_its_page_and_recorded(ada_at: Browser) -> None
         "switched integrated e-mail off",
         "switched integrated e-mail on",
     ]
+
+
+@both_databases
+def test_it_is_chosen_how_much_of_texts_is_kept(ada_at: Browser) -> None:
+    assert ada_at.get("/settings").value("text_kilobytes") == "256"
+    ada_at.post("/settings", {**ON, "text_kilobytes": "0"})
+    with db.reading() as session:
+        assert service.text_kilobytes(session) == 0
+    page = ada_at.post("/settings", {**ON, "text_kilobytes": "999999"}, htmx=True)
+    assert page.status == 422
+    assert page.error("text_kilobytes")
 
 
 def test_the_name_stands_above_the_navigation(ada_at: Browser) -> None:
@@ -114,6 +127,9 @@ def test_a_sync_on_a_click_is_refused_with_the_reason_and_a_test_is_not(ada_at: 
 
 def test_workers_are_told_and_administrators_go_on_reading(ada_at: Browser, ada: Person, wim: Person) -> None:
     account_id = an_account()
+    with db.transaction() as session:
+        for person in (ada, wim):
+            give(session, person, session.get_one(Account, account_id))
     switch(on=False)
     with db.reading() as session:
         assert get_visible(session, ada, account_id).id == account_id
@@ -126,4 +142,4 @@ def test_workers_are_told_and_administrators_go_on_reading(ada_at: Browser, ada:
     assert page.status == 404
     assert "Your organisation does not use integrated e-mail at the moment. No mail is lost." in page.words()
     switch(on=True)
-    assert "There is no such mailbox" in ada_at.get(f"/mailbox/{account_id}").words()
+    assert ada_at.get(f"/mailbox/{account_id}").status == 200
