@@ -12,6 +12,7 @@ class Permission(StrEnum):
     MANAGE_ACCOUNTS = "manage accounts"
     MANAGE_PEOPLE = "manage people"
     MANAGE_COMPANY = "manage company"
+    SEE_ACTIVITY = "see activity"
     READ_MAIL = "read mail"
 
 
@@ -22,15 +23,12 @@ class PersonRole(StrEnum):
     WORKER = "worker"
 
 
+# What somebody with a role of the organisation's own has besides what that allows.
+BASE = frozenset({Permission.SEE_CONSOLE, Permission.READ_MAIL})
 ROLES: dict[PersonRole, frozenset[Permission]] = {
     PersonRole.ADMINISTRATOR: frozenset(Permission),
     PersonRole.WORKER: frozenset({Permission.READ_MAIL}),
 }
-
-
-def allows(role: PersonRole, permission: Permission) -> bool:
-    """Whether `role` includes `permission`."""
-    return permission in ROLES[role]
 
 
 @dataclass(frozen=True, slots=True)

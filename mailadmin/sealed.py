@@ -72,7 +72,7 @@ def forget(session: Session, secret_id: UUID) -> None:
 
 # Rotation of keys, and what it would meet.
 
-BATCH = 500
+BATCH = 100  # attachments among them may be large
 
 
 @dataclass(frozen=True, slots=True)

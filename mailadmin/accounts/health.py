@@ -20,15 +20,17 @@ _SETTINGS = {Category.PERMISSION, Category.POLICY, Category.UNSUPPORTED, Categor
 
 
 def state_of(account: Account) -> str:
-    """The state on screen: connected, syncing, signin, refused, unreachable, setting, waiting, paused or draft.
+    """The state on screen: connected, partial, syncing, signin, refused, unreachable, setting, waiting, paused, draft.
 
     Trouble comes before a sync that goes on, and the worse of receiving and sending counts. What an account cannot do
-    without its owner, who was asked, is "waiting"; what may pass by itself is not.
+    without its owner, who was asked, is "waiting"; what may pass by itself is not. "partial" is an account that opens,
+    but of which less is stored than wanted, or something else than the server has: its last run or audit said so.
     """
     return _state(
         account.asked_owner_at is not None,
         account.is_set_up,
         account.running_since is not None,
+        bool(account.incomplete),
         (account.health, account.health_category),
         (account.outgoing_health, account.outgoing_category),
     )
@@ -40,6 +42,7 @@ def count_by_state(session: Session) -> Counter[str]:
         Account.asked_owner_at.is_not(None),
         Account.is_set_up,
         Account.running_since.is_not(None),
+        Account.incomplete != "",
         Account.health,
         Account.health_category,
         Account.outgoing_health,
@@ -47,12 +50,13 @@ def count_by_state(session: Session) -> Counter[str]:
     )
     rows = session.execute(select(*columns, func.count()).where(Account.deleting_at.is_(None)).group_by(*columns))
     counted: Counter[str] = Counter()
-    for asked, is_set_up, runs, health, category, outgoing, outgoing_category, number in rows:
-        counted[_state(asked, is_set_up, runs, (health, category), (outgoing, outgoing_category))] += number
+    for asked, is_set_up, runs, is_partial, health, category, outgoing, outgoing_category, number in rows:
+        both = (health, category), (outgoing, outgoing_category)
+        counted[_state(asked, is_set_up, runs, is_partial, *both)] += number
     return counted
 
 
-def _state(asked: bool, is_set_up: bool, runs: bool, *both: tuple[Health, Category | None]) -> str:
+def _state(asked: bool, is_set_up: bool, runs: bool, is_partial: bool, *both: tuple[Health, Category | None]) -> str:
     if not is_set_up:
         return "waiting" if asked else "draft"
     if both[0][0] is Health.PAUSED:
@@ -63,7 +67,9 @@ def _state(asked: bool, is_set_up: bool, runs: bool, *both: tuple[Health, Catego
     for state in WORST_FIRST:
         if state in troubles:
             return state
-    return "syncing" if runs else "connected"
+    if runs:
+        return "syncing"
+    return "partial" if is_partial else "connected"
 
 
 def _trouble(health: Health, category: Category | None) -> str:
@@ -93,6 +99,7 @@ def state_column() -> ColumnElement[str]:
         *((rule, state) for state, rule in needs.items()),
         (or_(*(health.in_((Health.UNREACHABLE, Health.NEEDS_ATTENTION)) for health, _ in both)), "unreachable"),
         (Account.running_since.is_not(None), "syncing"),
+        (Account.incomplete != "", "partial"),
         else_="connected",
     )
 

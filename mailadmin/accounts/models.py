@@ -108,6 +108,12 @@ class Account(Base):
             postgresql_where=text("deleting_at IS NULL"),
         ),
         Index(
+            "ix_account_partial",
+            "id",
+            sqlite_where=text("incomplete != '' AND deleting_at IS NULL"),
+            postgresql_where=text("incomplete != '' AND deleting_at IS NULL"),
+        ),
+        Index(
             "uq_account_primary",
             "is_primary",
             unique=True,

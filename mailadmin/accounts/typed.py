@@ -11,6 +11,7 @@ from mailadmin.text import t
 
 NAME_LENGTH, ADDRESS_LENGTH, SLUG_LENGTH, NOTES_LENGTH = 120, 254, 60, 5000
 LONGEST_MINUTES = 24 * 60  # between two syncs
+KEEPABLE_MONTHS = (1, 3, 6, 12, 24, 36, 60, 84, 120)  # of mail, before it is forgotten here
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -88,6 +89,13 @@ def check_notes(text: str) -> str:
     if not notes.replace("\n", "").replace("\t", "").isprintable():
         raise RuleBroken(t("Only letters, digits and signs can stand here."), field="notes")
     return notes
+
+
+def check_months(months: int | None) -> int | None:
+    """For how many `months` mail is kept, one of KEEPABLE_MONTHS. Raises RuleBroken at the field `keep_months`."""
+    if months is not None and months not in KEEPABLE_MONTHS:
+        raise RuleBroken(t("Choose how long from the list."), field="keep_months")
+    return months
 
 
 def check_minutes(minutes: int | None) -> int | None:

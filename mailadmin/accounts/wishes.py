@@ -12,6 +12,7 @@ from mailadmin.accounts.typed import (
     check_address,
     check_line,
     check_minutes,
+    check_months,
     check_notes,
     check_password,
     check_slug,
@@ -39,9 +40,10 @@ class AccountWish:
 
     Own servers at a provider come before its own, whose truststore and login format stay. An empty `name` becomes the
     address, an empty `slug` is made of it. `team` is a name, of a new team too. `sync_minutes` None: as often as the
-    installation says; `window` None: it stays. `protocol` chooses among the provider's servers for receiving. `sending`
-    None: the same credentials as for receiving. With `is_begun` servers and password may be missing: they are asked for
-    later, and no domain decides. `wanted_folders` is for set-up without a person, see Account.
+    installation says; `keep_months` None: nothing is forgotten; `window` None: it stays. `protocol` chooses among the
+    provider's servers for receiving. `sending` None: the same credentials as for receiving. With `is_begun` servers and
+    password may be missing: they are asked for later, and no domain decides. `wanted_folders` is for set-up without a
+    person, see Account.
     """
 
     address: str
@@ -58,6 +60,7 @@ class AccountWish:
     sent_copies: SentCopies = SentCopies.AUTOMATIC
     new_contacts: NewContacts = NewContacts.EVERYBODY
     sync_minutes: int | None = None
+    keep_months: int | None = None
     window: Window | None = None
     protocol: ServerProtocol = ServerProtocol.IMAP
     login_format: LoginFormat | None = None
@@ -89,6 +92,7 @@ def wish_of(account: Account) -> AccountWish:
         sent_copies=account.sent_copies,
         new_contacts=account.new_contacts,
         sync_minutes=account.sync_minutes,
+        keep_months=account.keep_months,
         protocol=account.protocol,
         login_format=account.login_format,
         provider_id=account.provider_id,
@@ -116,6 +120,7 @@ def checked(session: Session, wish: AccountWish) -> AccountWish:
         reply_to=_other_address(wish.reply_to, "reply_to"),
         owner_id=_owner(session, wish),
         sync_minutes=check_minutes(wish.sync_minutes),
+        keep_months=check_months(wish.keep_months),
         login=_checked_login(wish.login, username="username", password="password"),  # noqa: S106
         sending=wish.sending and _checked_login(wish.sending, username="sending_username", password="sending_password"),  # noqa: S106
     )

@@ -1,8 +1,9 @@
 """Entries of the audit trail."""
 
 from datetime import datetime
+from typing import NoReturn
 
-from sqlalchemy import String, Text
+from sqlalchemy import String, Text, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailadmin.db import Base, now
@@ -22,3 +23,11 @@ class Activity(Base):
     account_id: Mapped[int | None] = mapped_column(index=True)
     from_address: Mapped[str] = mapped_column(String(60), default="")
     kind: Mapped[str] = mapped_column(String(20), default="", index=True)  # see service.py
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise RuntimeError("An entry of the audit trail is not changed, and deleted by its age alone.")
+
+
+for _what in ("before_update", "before_delete"):
+    event.listen(Activity, _what, _refuse)

@@ -7,7 +7,6 @@ import functools
 import logging
 import os
 import resource
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from mailadmin import __version__
+from mailadmin.cli import lines
 from mailadmin.cli.data_folder import with_data_folder
 from mailadmin.config import Settings, read_settings
 from mailadmin.errors import MailAdminError
@@ -26,10 +26,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COMMANDS = {
-    "up": ("mailadmin.cli.up:up", "Everything in one: queue server, migrations, web, runner."),
+    "up": ("mailadmin.cli.up:up", "Everything in one: queue server, migrations, web, runner, watcher."),
     "migrate": ("mailadmin.cli.processes:migrate", "Bring the database up to date."),
     "web": ("mailadmin.cli.processes:web", "The web process."),
     "runner": ("mailadmin.cli.processes:runner", "The process that runs jobs and the clock."),
+    "watcher": ("mailadmin.cli.processes:watcher", "The process that servers tell of new mail."),
     "doctor": ("mailadmin.cli.doctor:doctor", "Say what works here, and what to do about the rest."),
     "people": ("mailadmin.cli.people:people", "Add and list people."),
     "providers": ("mailadmin.cli.providers:providers", "Export and import providers."),
@@ -39,7 +40,7 @@ COMMANDS = {
     "accounts": ("mailadmin.cli.accounts:accounts", "Import, list and sync mail accounts."),
     "vault": ("mailadmin.cli.vault:vault", "Make, change and check the keys that seal all secrets."),
 }
-SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync", "mailadmin.cli.sync:reinitialise")}
+SUBCOMMANDS = {"accounts": ("mailadmin.cli.sync:sync", "mailadmin.cli.sync:reinitialise", "mailadmin.cli.audit:audit")}
 
 
 class Commands(click.Group):
@@ -78,7 +79,7 @@ def main(ctx: click.Context, data: Path | None) -> None:
     ctx.obj = data
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # A core file would hold keys and passwords.
     die_with_supervisor()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    lines.begin()
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

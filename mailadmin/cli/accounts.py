@@ -9,6 +9,7 @@ from typing import IO, Any
 import click
 
 from mailadmin import db, queue
+from mailadmin.access.teams import check_members
 from mailadmin.accounts import service
 from mailadmin.accounts.models import Account
 from mailadmin.cli import needs_boot
@@ -52,8 +53,8 @@ def accounts() -> None:
 def import_(ctx: click.Context, file: IO[str], as_json: bool) -> None:
     """Add the accounts of FILE, a CSV file, and have each tested; those that pass set themselves up.
 
-    Rows that cannot be taken are reported with their line and the reason; the others are taken. Only the column
-    address is required.
+    Rows that cannot be taken are reported with their line and the reason; the others are taken. Only the columns
+    address and password are required.
     """
     outcomes = []
     for row in read_rows(file):
@@ -171,6 +172,7 @@ def take(row: Row) -> Outcome:
             raise RuleBroken(row.trouble)
         with db.transaction() as session:
             account = service.create(session, wish=wish_of_cells(session, row.cells), actor=COMMAND_LINE)
+            check_members(session, account)
             connections.request_many(session, accounts_=[account], actor=COMMAND_LINE)
             return Outcome(row.line, account.address, "imported")
     except RuleBroken as broken:

@@ -14,7 +14,7 @@ import click
 
 from mailadmin.processes import SUPERVISOR, Backoff
 
-COLOURS = {"web": "cyan", "runner": "green", "queue": "magenta"}
+COLOURS = {"web": "cyan", "runner": "green", "watcher": "blue", "queue": "magenta"}
 
 
 class Child:
@@ -88,7 +88,7 @@ class Child:
 
 def say(text: str, *, name: str = "up") -> None:
     """One line on standard output under the name of who says it; in colour on a terminal."""
-    label = click.style(f"{name:>6}", fg=COLOURS.get(name, "yellow"))
+    label = click.style(f"{name:>7}", fg=COLOURS.get(name, "yellow"))
     with suppress(OSError):  # Nobody reads us any more: that is no reason to stop.
         click.echo(f"{label} | {text}", color=sys.stdout.isatty())
 

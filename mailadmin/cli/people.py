@@ -5,17 +5,17 @@ import sys
 
 import click
 
-from mailadmin import db
+from mailadmin import boot, db
 from mailadmin.cli import needs_boot
 from mailadmin.errors import RuleBroken
-from mailadmin.people import service
+from mailadmin.people import factors, service, staff
 from mailadmin.people.models import Person
 from mailadmin.permissions import COMMAND_LINE, PersonRole
 
 
 @click.group()
 def people() -> None:
-    """Add and list people."""
+    """Add people, let them choose a password, list them."""
 
 
 @people.command()
@@ -35,6 +35,33 @@ def add(email: str, name: str, role: str, password_stdin: bool, as_json: bool) -
             session, email=email, name=name, role=PersonRole(role), password=password, actor=COMMAND_LINE
         )
     click.echo(json.dumps(_described(person)) if as_json else f"{person.name} can sign in as {person.email}.")
+
+
+@people.command()
+@click.argument("email")
+@needs_boot
+def link(email: str) -> None:
+    """Print a link with which a person chooses a password; earlier ones end."""
+    with db.transaction() as session:
+        person = service.find(session, email)
+        if person is None:
+            raise RuleBroken(f"Nobody here has the address {email}.")
+        code = staff.make_link(session, person, actor=COMMAND_LINE)
+    address = boot.settings().public_url or "https://THE-ADDRESS-OF-THE-CONSOLE"
+    click.echo(f"{address}/c/p/{code}")
+
+
+@people.command("reset-factor")
+@click.argument("email")
+@needs_boot
+def reset_factor(email: str) -> None:
+    """Take the second factor from somebody who has lost it; the password alone opens again."""
+    with db.transaction() as session:
+        person = service.find(session, email)
+        if person is None:
+            raise RuleBroken(f"Nobody here has the address {email}.")
+        factors.reset(session, person, actor=COMMAND_LINE)
+    click.echo(f"{person.name} signs in with the password alone now, and is signed out everywhere.")
 
 
 @people.command("list")

@@ -16,7 +16,7 @@ from mailadmin.connections.models import Check, CheckOutcome
 from mailadmin.db import now
 from mailadmin.mail.types import StageOutcome
 from mailadmin.sync.models import RunOutcome, SyncRun
-from mailadmin.sync.service import SCHEDULE
+from mailadmin.sync.service import IS_SYNC, SCHEDULE
 from mailadmin.text import t
 
 PAGE = 50
@@ -108,6 +108,7 @@ def _everything(account_id: int) -> CompoundSelect[Any]:
             SyncRun.finished_at,
             SyncRun.account_id == account_id,
             SyncRun.finished_at.is_not(None),
+            IS_SYNC,
             is_worth_a_line,
         ),
     )

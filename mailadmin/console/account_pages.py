@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import request
 
-from mailadmin import boot, db, queue, web
+from mailadmin import db, queue, web
 from mailadmin.access import service as access
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
@@ -30,7 +30,7 @@ def account(account_id: int) -> Answer:
     found, asked = accounts.get(session, account_id), invites.open_of(session, account_id)
     return web.page(
         "console/account.html",
-        **_head(found, "overview"),
+        **head(found, "overview"),
         incoming=accounts.server_of(found, Direction.INCOMING),
         outgoing=accounts.server_of(found, Direction.OUTGOING),
         user_name=accounts.user_name(found, Direction.INCOMING),
@@ -41,20 +41,12 @@ def account(account_id: int) -> Answer:
         strip=days.of_account(session, account_id),
         readers=access.readers(session, found),
         windows=WINDOWS,
-        minutes=found.sync_minutes or boot.settings().sync_minutes,
+        minutes=sync.minutes_between(found),
         asked=asked,
         asked_why=invites.why(asked) if asked else "",
         is_link_old=asked is not None and invites.has_expired(asked),
         **sync.panel(session, found),
     )
-
-
-@bp.get("/accounts/<int:account_id>/access")
-@web.allow(Permission.SEE_CONSOLE)
-def account_access(account_id: int) -> Answer:
-    session = db.session()
-    found = accounts.get(session, account_id)
-    return web.page("console/account_access.html", **_head(found, "access"), readers=access.readers(session, found))
 
 
 @bp.get("/accounts/<int:account_id>/activity")
@@ -63,7 +55,7 @@ def account_activity(account_id: int) -> Answer:
     session = db.session()
     found = accounts.get(session, account_id)
     log = account_log.log(session, account_id, page=request.args.get("page", 1, int))
-    return web.page("console/account_activity.html", **_head(found, "activity"), log=log)
+    return web.page("console/account_activity.html", **head(found, "activity"), log=log)
 
 
 @bp.route("/accounts/<int:account_id>/delete", methods=["GET", "POST"])
@@ -82,12 +74,12 @@ def delete_account(account_id: int) -> Answer:
         "console/account_delete.html",
         "console/_account_delete.html",
         status,
-        **_head(found, ""),
+        **head(found, ""),
         form=form,
         goes=goes.with_account(session, found),
     )
 
 
-def _head(found: Account, tab: str) -> dict[str, Any]:
+def head(found: Account, tab: str) -> dict[str, Any]:
     """What the head of all pages of an account needs."""
     return {"account": found, "state": accounts.state_of(found), "tab": tab}

@@ -27,15 +27,17 @@ _MOST = 1_000_000_000  # more accounts than there are; what is beyond their last
 WORDS = 10  # of a search: so many count
 OWN = "own"  # in place of a provider: accounts with servers of their own
 LEGACY = "legacy"  # in place of a sign-in method: passwords where the provider offers OAuth
-INCOMPLETE, UNENCRYPTED = "incomplete", "unencrypted"  # in place of a state
-WORST_FIRST = ("refused", "signin", "setting", "unreachable", "waiting", "draft", "paused", "syncing", "connected")
+UNENCRYPTED = "unencrypted"  # in place of a state
+WORST_FIRST = (
+    "refused", "signin", "setting", "unreachable", "waiting", "draft", "partial", "paused", "syncing", "connected",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the list shall show, as its address says it: the words of the search, a tab, filters, an order, a page.
 
-    `health` is a state on screen, INCOMPLETE or UNENCRYPTED; `provider` and `team` are ids, or OWN; a `sort` that
+    `health` is a state on screen or UNENCRYPTED; `provider` and `team` are ids, or OWN; a `sort` that
     begins with "-" is downwards. Empty means all.
     """
 
@@ -92,6 +94,7 @@ class Listed:
     reason: str
     asked_at: datetime | None
     incomplete: str
+    waits_until: datetime | None
     synced_at: datetime | None
     stored: int
 
@@ -224,8 +227,6 @@ def _matches(text: ColumnElement[str], word: str) -> ColumnElement[bool]:
 def _is(health: str) -> ColumnElement[bool]:
     if health == UNENCRYPTED:
         return _among_the_unencrypted()
-    if health == INCOMPLETE:
-        return queries.AT_WORK & (Account.incomplete != "")
     return state_column() == health
 
 
@@ -341,6 +342,7 @@ def _shown() -> dict[str, SQLColumnExpression[Any]]:
         "reason": reason,
         "asked_at": Account.asked_owner_at,
         "incomplete": Account.incomplete,
+        "waits_until": Account.waits_until,
         "synced_at": Account.synced_at,
         "stored": Account.stored,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, true
 from sqlalchemy.orm import Session, lazyload, load_only
 
 from mailadmin.accounts.models import Account, Credential, Health
@@ -26,6 +26,7 @@ from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction, SignInMethod
 from mailadmin.providers.models import Provider
 from mailadmin.sync.models import SyncRun
+from mailadmin.sync.service import IS_SYNC
 from mailadmin.text import t
 
 ROWS = 20
@@ -77,8 +78,8 @@ class Fix:
 class Cause:
     """One row: an account by its address, or `number` accounts of a provider by its name (then without account).
 
-    `state` is a word of `accounts.service.state_of`, or "incomplete", or "link" where one ran out; `when` says since
-    when in words, `at` exactly.
+    `state` is a word of `accounts.service.state_of`, or "link" where one ran out; `when` says since when in words, `at`
+    exactly.
     """
 
     name: str
@@ -250,10 +251,10 @@ def _weight(health: Health, category: Category | None) -> int:
 def _diagnoses(session: Session, account_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """What the last test and the last run of each account found, the newer one first."""
     ends: dict[int, list[tuple[datetime, dict[str, Any]]]] = defaultdict(list)
-    for kind in (Check, SyncRun) if account_ids else ():
+    for kind, counts in ((Check, true()), (SyncRun, IS_SYNC)) if account_ids else ():
         last = (
             select(kind.id)
-            .where(kind.account_id == Account.id, kind.finished_at.is_not(None))
+            .where(kind.account_id == Account.id, kind.finished_at.is_not(None), counts)
             .order_by(kind.requested_at.desc(), kind.id.desc())
             .limit(1)
             .scalar_subquery()
@@ -290,7 +291,7 @@ def _cause(trouble: _Trouble, row: Sequence[_Trouble], diagnoses: dict[int, list
 def _state(trouble: _Trouble) -> str:
     if trouble.invite:
         return "waiting" if trouble.rank == WAITING else "link"
-    return state_of(trouble.account) if trouble.direction else "incomplete"
+    return state_of(trouble.account) if trouble.direction else "partial"
 
 
 def _fitting(diagnoses: Iterable[dict[str, Any]], trouble: _Trouble) -> dict[str, Any]:

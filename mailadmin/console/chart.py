@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin.db import now
 from mailadmin.sync.models import RunOutcome, SyncRun
+from mailadmin.sync.service import IS_SYNC
 from mailadmin.text import t
 
 HOURS = 24
@@ -71,7 +72,7 @@ def _by_hour(session: Session, start: datetime) -> dict[datetime, tuple[int, int
     seconds = extract("epoch", SyncRun.finished_at)
     hour = (seconds - seconds % literal_column("3600")).label("hour")
     failed = func.count().filter(SyncRun.outcome == RunOutcome.FAILED)
-    query = select(hour, func.sum(SyncRun.new), failed).where(SyncRun.finished_at >= start).group_by("hour")
+    query = select(hour, func.sum(SyncRun.new), failed).where(SyncRun.finished_at >= start, IS_SYNC).group_by("hour")
     return {
         datetime.fromtimestamp(int(seconds), UTC): (int(messages), int(broken))
         for seconds, messages, broken in session.execute(query)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin.db import now
 from mailadmin.sync.models import RunOutcome, SyncRun
+from mailadmin.sync.service import IS_SYNC
 from mailadmin.text import t
 
 DAYS = 30  # as long as runs are kept
@@ -55,7 +56,8 @@ def _by_day(session: Session, account_id: int, start: datetime) -> dict[datetime
     seconds = extract("epoch", SyncRun.finished_at)  # as in chart.py: both databases count these alike
     day = (seconds - seconds % literal_column(_DAY_SECONDS)).label("day")
     failed = func.count().filter(SyncRun.outcome == RunOutcome.FAILED)
-    query = select(day, func.count(), failed).where(SyncRun.account_id == account_id, SyncRun.finished_at >= start)
+    ended = SyncRun.account_id == account_id, SyncRun.finished_at >= start, IS_SYNC
+    query = select(day, func.count(), failed).where(*ended)
     return {
         datetime.fromtimestamp(int(began), UTC): (int(runs), int(broken))
         for began, runs, broken in session.execute(query.group_by("day"))

@@ -8,7 +8,7 @@ from wtforms import SearchField, SelectField, StringField
 from wtforms.validators import ValidationError
 
 from mailadmin.accounts.models import Kind
-from mailadmin.console.account_search import INCOMPLETE, LEGACY, OWN, UNENCRYPTED, Wanted
+from mailadmin.console.account_search import LEGACY, OWN, UNENCRYPTED, Wanted
 from mailadmin.mail.types import SignInMethod
 from mailadmin.text import t
 
@@ -102,7 +102,7 @@ def _healths() -> Pairs:
         ("refused", t("Password refused")),
         ("setting", t("Needs a setting")),
         ("unreachable", t("Unreachable")),
-        (INCOMPLETE, t("Not complete")),
+        ("partial", t("Not complete")),
         (UNENCRYPTED, t("Not encrypted")),
         ("waiting", t("Waiting for owner")),
         ("paused", t("Paused")),

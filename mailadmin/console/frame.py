@@ -6,11 +6,11 @@ from flask import g, request
 from flask_login import current_user
 
 from mailadmin import db, web
-from mailadmin.access.service import visible_accounts
-from mailadmin.accounts.models import Account
+from mailadmin.access import service as access
 from mailadmin.console import queries
 from mailadmin.organisation import service as organisation
-from mailadmin.permissions import Permission, allows
+from mailadmin.permissions import Permission
+from mailadmin.shown import num
 from mailadmin.text import t
 
 MAILBOXES = 8
@@ -19,8 +19,8 @@ THEMES = {"light", "dark"}
 
 def context() -> dict[str, Any]:
     """The frame's values for a template; a partial for htmx and an error page have no frame and cost no query."""
-    theme = request.cookies.get("theme", "")
-    values: dict[str, Any] = {"theme": theme if theme in THEMES else "", "me": None}
+    theme = request.cookies.get(web.cookie_name("theme"), "")
+    values: dict[str, Any] = {"may": _may, "theme": theme if theme in THEMES else "", "me": None}
     values |= {"organisation": "", "uses_mail": True}
     if g.get("has_failed") or (web.is_htmx() and not g.get("is_whole")):
         return values
@@ -31,10 +31,15 @@ def context() -> dict[str, Any]:
     return values
 
 
+def _may(words: str) -> bool:
+    """Whether whoever is signed in has the permission of this name."""
+    return current_user.is_authenticated and current_user.person.may(Permission(words))
+
+
 def _signed_in() -> dict[str, Any]:
     person, session = current_user.person, db.session()
-    visible = visible_accounts(person).where(Account.is_set_up).order_by(Account.address).limit(MAILBOXES)
-    mailboxes = session.execute(visible.with_only_columns(Account.id, Account.address))
+    mailboxes = access.mailboxes(session, person)[:MAILBOXES]
+    unread = queries.unread(session, [id_ for id_, _ in mailboxes])
     values: dict[str, Any] = {
         "me": {
             "name": person.name,
@@ -42,14 +47,15 @@ def _signed_in() -> dict[str, Any]:
             "role_word": person.role.capitalize(),
             "initials": person.initials,
         },
-        "mailboxes": [(id_, address, None) for id_, address in mailboxes],
+        "mailboxes": [(id_, address, unread.get(id_, 0)) for id_, address in mailboxes],
     }
-    if allows(person.role, Permission.SEE_CONSOLE):
+    if person.may(Permission.SEE_CONSOLE):
         counted = g.get("tallies") or queries.tallies(session)  # A page that counted them keeps them there.
         values["counts"] = {
             "accounts": counted["all"],
             "attention": counted["attention"],
             "providers": queries.provider_count(session),
+            "people": queries.people_count(session),
         }
         values["vitals"] = _vitals(queries.vitals(session))
     return values
@@ -59,7 +65,7 @@ def _vitals(pulse: queries.Vitals) -> dict[str, str]:
     if pulse.waiting is None:
         waiting = t("queue unreachable")
     else:
-        waiting = t("queue {n}", n=web.num(pulse.waiting)) if pulse.waiting else t("queue empty")
+        waiting = t("queue {n}", n=num(pulse.waiting)) if pulse.waiting else t("queue empty")
     if pulse.silent:
         silent = t("1 runner silent") if pulse.silent == 1 else t("{n} runners silent", n=pulse.silent)
         return {"tone": "bad", "text": f"{silent}, {waiting}"}

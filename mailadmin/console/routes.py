@@ -3,18 +3,26 @@
 from typing import Any
 
 from flask import g, request
+from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailadmin import db, leases, queue, schema, web
 from mailadmin.console import (
+    access_routes,
     account_list,
     account_pages,
     attention,
+    audit_routes,
     chart,
     contact_routes,
     oauth_routes,
+    people_routes,
+    person_routes,
+    profile_routes,
     provider_list_routes,
     queries,
+    sign_in_routes,
+    team_routes,
     work,
 )
 from mailadmin.console.blueprint import bp
@@ -24,12 +32,28 @@ from mailadmin.permissions import Permission
 from mailadmin.web import Answer
 
 # Registering the blueprint takes all modules with routes on it.
-__all__ = ["account_list", "account_pages", "bp", "contact_routes", "oauth_routes", "provider_list_routes"]
+__all__ = [
+    "access_routes",
+    "account_list",
+    "account_pages",
+    "audit_routes",
+    "bp",
+    "contact_routes",
+    "oauth_routes",
+    "people_routes",
+    "person_routes",
+    "profile_routes",
+    "provider_list_routes",
+    "sign_in_routes",
+    "team_routes",
+]
 
 
 @bp.get("/")
-@web.allow(Permission.SEE_CONSOLE)
+@web.allow(Permission.READ_MAIL)
 def overview() -> Answer:
+    if not current_user.person.may(Permission.SEE_CONSOLE):
+        return web.done("console.home")
     context = _overview()
     if not context["tallies"]["all"]:
         return web.page("console/first_steps.html", **context)

@@ -20,6 +20,18 @@ def since(moment: datetime) -> str:
     return f"{moment.day} {moment:%b}" if moment.year == present.year else f"{moment.day} {moment:%b %Y}"
 
 
+def day_and_time(moment: datetime) -> str:
+    """When something was: `Today, 09:38`, `Yesterday, 17:44`, `2 Nov, 08:02`, `2 Nov 2025, 08:02`; in UTC."""
+    moment, today = moment.astimezone(UTC), now().date()
+    if moment.date() == today:
+        day = t("Today")
+    elif moment.date() == today - timedelta(days=1):
+        day = t("Yesterday")
+    else:
+        day = f"{moment.day} {moment:%b}" if moment.year == today.year else f"{moment.day} {moment:%b %Y}"
+    return f"{day}, {moment:%H:%M}"
+
+
 def lasting(duration: timedelta) -> str:
     """A duration as people say it: `8 s`, `5 min 40 s`, `12 min`, `2 h 5 min`, `3 days`."""
     seconds = max(0, int(duration.total_seconds()))

@@ -259,6 +259,7 @@ def _waiting(session: Session, moment: datetime) -> Waiting:
 def _failed_today(session: Session, moment: datetime) -> int:
     """Sync runs and connection tests that failed since midnight, UTC."""
     midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    runs = select(func.count()).where(SyncRun.finished_at >= midnight, SyncRun.outcome == RunOutcome.FAILED)
+    failed = SyncRun.finished_at >= midnight, SyncRun.outcome == RunOutcome.FAILED, sync.IS_SYNC
+    runs = select(func.count()).where(*failed)
     tests = select(func.count()).where(Check.finished_at >= midnight, Check.outcome == CheckOutcome.FAILED)
     return int(session.scalar(select(runs.scalar_subquery() + tests.scalar_subquery())) or 0)

@@ -1,11 +1,15 @@
 """The first set-up, sign-in, and the theme."""
 
-from wtforms import EmailField, PasswordField, StringField, ValidationError
-from wtforms.validators import InputRequired, Length
+from collections.abc import Sequence
+
+from wtforms import EmailField, PasswordField, SelectField, StringField, ValidationError
+from wtforms.validators import InputRequired, Length, Optional
+from wtforms.widgets import HiddenInput
 
 from mailadmin.errors import RuleBroken
 from mailadmin.form import Form
 from mailadmin.people import passwords, service
+from mailadmin.people.models import Passkey
 from mailadmin.text import t
 
 LONG = t("At most {n} letters.", n=service.NAME_LENGTH)
@@ -48,3 +52,41 @@ class SignInForm(Form):
 
     email = EmailField(t("E-mail address"), [InputRequired(t("The address is missing."))])
     password = PasswordField(t("Password"), [InputRequired(t("The password is missing."))])
+
+
+class PasswordForm(Form):
+    """A new password, for whoever has a link. The address is for password managers, and not read."""
+
+    email = EmailField(t("E-mail address"), [Optional()])
+    password = PasswordField(t("New password"), [InputRequired(t("The password is missing."))])
+
+
+class CodeForm(Form):
+    """What an authenticator shows, or a recovery code."""
+
+    code = StringField(
+        t("Code"), [InputRequired(t("The code is missing.")), Length(max=60, message=t("This is too long."))]
+    )
+
+
+class NewPasskeyForm(Form):
+    """What somebody calls a passkey; what it answers comes from a script."""
+
+    name = StringField(t("Name of a new passkey"), [Length(max=60, message=t("At most {n} letters.", n=60))])
+    answer = StringField(widget=HiddenInput())
+
+
+class ProofForm(Form):
+    """One's password once more, before something that makes the sign-in weaker."""
+
+    password = PasswordField(t("Your password"), [InputRequired(t("The password is missing."))])
+
+
+class RemovePasskeyForm(ProofForm):
+    """Which of one's passkeys is removed."""
+
+    passkey = SelectField(t("Passkey"), coerce=int)
+
+    def offer(self, keys: Sequence[Passkey]) -> None:
+        """Let one of `keys` be chosen."""
+        self.passkey.choices = [(key.id, key.name) for key in keys]

@@ -8,8 +8,14 @@ from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text, Unique
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mailadmin.db import Base, now, words
-from mailadmin.permissions import Permission, PersonRole
+from mailadmin.permissions import BASE, ROLES, Permission, PersonRole
 from mailadmin.sealed import SealedSecret
+
+
+def initials(name: str) -> str:
+    """The first letters of the first and the last word of `name`."""
+    parts = name.split()
+    return "".join(part[0] for part in (parts[:1] + parts[1:][-1:])).upper()
 
 
 class CustomRole(Base):
@@ -59,13 +65,25 @@ class Person(Base):
     @property
     def initials(self) -> str:
         """Up to two letters for the round badge."""
-        parts = self.name.split()
-        return "".join(part[0] for part in (parts[:1] + parts[1:][-1:])).upper()
+        return initials(self.name)
 
     @property
     def is_active(self) -> bool:
         """Whether this person may sign in."""
         return self.deactivated_at is None
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What this person may do here; nothing when deactivated."""
+        if not self.is_active:
+            return frozenset()
+        if self.role is PersonRole.ADMINISTRATOR and self.custom_role is not None:
+            return self.custom_role.permissions | BASE
+        return ROLES[self.role]
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this person may do what `permission` stands for."""
+        return permission in self.permissions
 
 
 class Team(Base):

@@ -7,6 +7,9 @@ from mailadmin.errors import RuleBroken
 from mailadmin.text import t
 
 SHORTEST, LONGEST = 12, 1024
+SHORTEST_ALONE = 15  # where nothing but the password is asked for (NIST SP 800-63B-4 3.1.1.2)
+OURS = ("mailadmin", "mail", "console", "administrator", "company", "welcome")  # words that people here think of first
+EXAMINED, GUESSED_SOON = 40, 1e8
 # OWASP's second set: 19 MiB and two passes, fit for a machine with 512 MB.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Verified when nobody has the address that was typed, so that the answer takes as long: a hash with the same parameters
@@ -48,17 +51,33 @@ def is_outdated(kept: str) -> bool:
     return _hasher.check_needs_rehash(kept)
 
 
-def check(password: str, *, email: str, name: str) -> None:
-    """Raise RuleBroken (field `password`) unless `password` is good enough for the person."""
-    lowered = password.lower()
-    if len(password) < SHORTEST:
-        raise RuleBroken(t("Use at least {n} characters. Three unrelated words do.", n=SHORTEST), field="password")
+def check(password: str, *, email: str, name: str, is_only: bool = True) -> None:
+    """Raise RuleBroken (field `password`) unless `password` is good enough for the person.
+
+    `is_only`: it is all that the person has to know or to have; then it has to be longer.
+    """
+    lowered, shortest = password.lower(), SHORTEST_ALONE if is_only else SHORTEST
+    if len(password) < shortest:
+        raise RuleBroken(t("Use at least {n} characters. Four unrelated words do.", n=shortest), field="password")
     if len(password) > LONGEST:
         raise RuleBroken(t("Use at most {n} characters.", n=LONGEST), field="password")
     if lowered in COMMON or len(set(lowered)) < 5:
         raise RuleBroken(t("This password is on a list of leaked passwords. Choose another one."), field="password")
     if _is_personal(lowered, email=email.lower(), name=name.lower()):
         raise RuleBroken(t("Your name or address is easy to guess. Choose another password."), field="password")
+    if _is_guessed_soon(password, [*OURS, email.lower(), *name.lower().split()]):
+        said = t("This is made of what is guessed first: leaked passwords, their variations, rows of keys, dates.")
+        raise RuleBroken(said + " " + t("Four unrelated words are better."), field="password")
+
+
+def _is_guessed_soon(password: str, ours: list[str]) -> bool:
+    """Whether whoever guesses finds `password`, or its beginning, among the first hundred million.
+
+    That is by lists of 30,000 leaked passwords, words and names: joined, turned around, with digits for letters.
+    """
+    from zxcvbn import zxcvbn  # Here: its lists cost every process that has them time and memory.
+
+    return float(zxcvbn(password[:EXAMINED], user_inputs=ours)["guesses"]) < GUESSED_SOON
 
 
 def _is_personal(password: str, *, email: str, name: str) -> bool:

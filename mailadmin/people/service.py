@@ -3,32 +3,29 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.organisation import service as organisation
 from mailadmin.people import passwords
-from mailadmin.people.models import Person, SetupLink, SignIn, Team
+from mailadmin.people.models import Person, SetupLink, Team
 from mailadmin.permissions import SYSTEM, Actor, PersonRole
 from mailadmin.text import t
 
-IDLE = timedelta(minutes=60)
-ABSOLUTE = timedelta(hours=12)
 NAME_LENGTH, ADDRESS_LENGTH = 120, 254
-TOUCH = timedelta(minutes=1)
-KEPT = timedelta(days=30)
 
 
 def add(session: Session, *, email: str, name: str, role: PersonRole, password: str, actor: Actor = SYSTEM) -> Person:
     """A new person who signs in with `email` and `password`. Raises RuleBroken with the field that is wrong."""
-    address, name = checked_email(email), _checked_name(name, what=t("The name"), field="name")
+    address, name = checked_email(email), checked_name(name, what=t("The name"), field="name")
     passwords.check(password, email=address, name=name)
     person = Person(email=address, name=name, role=role, password_hash=passwords.hash_password(password))
     try:
@@ -36,7 +33,7 @@ def add(session: Session, *, email: str, name: str, role: PersonRole, password: 
             session.add(person)
     except IntegrityError as error:
         raise RuleBroken(t("Somebody with this address is here already."), field="email") from error
-    activity.record(session, actor, f"added {person.name} as {role}")
+    activity.record(session, actor, f"added {person.name} as {role}", kind=ActivityKind.PEOPLE)
     return person
 
 
@@ -63,7 +60,8 @@ def checked_email(email: str) -> str:
         raise RuleBroken(t("This is not an e-mail address. Write it like ada@example.com."), field="email") from error
 
 
-def _checked_name(name: str, *, what: str, field: str) -> str:
+def checked_name(name: str, *, what: str, field: str) -> str:
+    """`name` with single spaces. Raises RuleBroken (at `field`) if it is empty, too long or not printable."""
     name = " ".join(name.split())
     if not name:
         raise RuleBroken(t("{what} is missing.", what=what), field=field)
@@ -131,12 +129,12 @@ def create_first_administrator(
     )
     if used.rowcount != 1:  # type: ignore[attr-defined]
         raise RuleBroken(t("This link was used a moment ago. Sign in instead."), field="code")
-    company = _checked_name(organisation_name, what=t("The name of the organisation"), field="organisation")
+    company = checked_name(organisation_name, what=t("The name of the organisation"), field="organisation")
     organisation.rename(session, name=company)
     return add(session, email=email, name=name, role=PersonRole.ADMINISTRATOR, password=password)
 
 
-# Sessions.
+# Signing in.
 
 
 def check_password(session: Session, *, email: str, password: str) -> Person | None:
@@ -156,55 +154,6 @@ def find(session: Session, email: str) -> Person | None:
         return session.scalar(select(Person).where(Person.email == checked_email(email)))
     except RuleBroken:
         return None
-
-
-def start_session(session: Session, *, person: Person, address: str, browser: str) -> str:
-    """Sign `person` in; the answer is the token for the cookie, of which only a hash is kept."""
-    token = secrets.token_urlsafe(32)
-    session.add(SignIn(token_hash=_hash(token), person=person, from_address=address[:60], browser=browser[:200]))
-    session.flush()
-    return token
-
-
-def signed_in(session: Session, token: str) -> SignIn | None:
-    """The session of `token`, unless it ended, was idle for an hour, is twelve hours old, or its person is inactive."""
-    found = session.scalar(select(SignIn).where(SignIn.token_hash == _hash(token)))
-    if found is None or found.ended_at is not None or not found.person.is_active:
-        return None
-    moment = now()
-    if found.seen_at < moment - IDLE or found.started_at < moment - ABSOLUTE:
-        return None
-    return found
-
-
-def is_to_be_touched(found: SignIn) -> bool:
-    """Whether its last activity was noted more than a minute ago."""
-    return found.seen_at < now() - TOUCH
-
-
-def touch(session: Session, sign_in_id: int) -> None:
-    """Note that the person did something just now. Meant for a transaction of its own: pages only read."""
-    session.execute(update(SignIn).where(SignIn.id == sign_in_id).values(seen_at=now()))
-
-
-def end_session(session: Session, token: str) -> None:
-    """Sign out; the token is worth nothing any more."""
-    session.execute(
-        update(SignIn).where(SignIn.token_hash == _hash(token), SignIn.ended_at.is_(None)).values(ended_at=now())
-    )
-
-
-def end_all_sessions(session: Session, person: Person) -> None:
-    """Sign `person` out everywhere."""
-    session.execute(
-        update(SignIn).where(SignIn.person_id == person.id, SignIn.ended_at.is_(None)).values(ended_at=now())
-    )
-
-
-def forget_old_sessions(session: Session, *, before: datetime | None = None) -> None:
-    """Delete sessions that are over since `before` (a month ago)."""
-    moment = before or now() - KEPT
-    session.execute(delete(SignIn).where(or_(SignIn.ended_at < moment, SignIn.started_at < moment - ABSOLUTE)))
 
 
 def _hash(token: str) -> bytes:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailadmin import db
@@ -129,3 +130,25 @@ def test_draft_is_never_due(session: Session) -> None:
     fail(session, draft, Category.TIMEOUT)
     service.record_success(session, draft, direction=Direction.INCOMING)
     assert draft.next_sync_at is None
+
+
+@both_databases
+def test_account_of_which_something_is_missing_is_partial_unless_something_worse_is_known(
+    session: Session, account: Account
+) -> None:
+    account.incomplete = "Sent: the server does not let us open this folder."
+    session.flush()
+
+    def said() -> tuple[str, str | None, int]:
+        state = service.state_of(account)
+        session.flush()
+        column = session.scalar(select(service.state_column()).where(Account.id == account.id))
+        return state, column, service.count_by_state(session)[state]
+
+    assert said() == ("partial", "partial", 1)
+    account.running_since = db.now()
+    assert said() == ("syncing", "syncing", 1)
+    fail(session, account, Category.AUTH)
+    assert said() == ("refused", "refused", 1)
+    service.pause(session, account, actor=SYSTEM)
+    assert said() == ("paused", "paused", 1)

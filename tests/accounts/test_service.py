@@ -212,7 +212,7 @@ def test_audit_trail_names_the_fields_and_no_secret(session: Session) -> None:
     service.request_deletion(session, account, actor=COMMAND_LINE)
     entries = activity.of_account(session, account.id)
     assert [e.what.split()[0] for e in entries] == ["deleted", "resumed", "paused", "changed", "added"]
-    assert entries[3].detail == "name, password"
+    assert entries[3].detail == "name: “billing@example.net” to “Billing”; password"
     assert not [e for e in entries if "brand new" in e.what + e.detail or PASSWORD in e.what + e.detail]
 
 

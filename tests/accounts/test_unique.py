@@ -9,12 +9,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin import db
-from mailadmin.accounts import service, which
+from mailadmin.accounts import changes, service, teams, which
 from mailadmin.accounts.models import Account, Kind, Window
 from mailadmin.accounts.service import Login
 from mailadmin.activity import service as activity
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.types import Direction, LoginFormat
+from mailadmin.organisation import service as organisation
 from mailadmin.people.models import Team
 from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import Secret
@@ -79,7 +80,7 @@ def test_id_has_letters_digits_and_single_hyphens(session: Session, slug: str) -
 @both_databases
 @pytest.mark.usefixtures("booted")
 def test_of_two_who_choose_the_same_id_at_once_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_free_slug", lambda session, account, wish: wish.slug)  # Both looked before.
+    monkeypatch.setattr(changes, "_free_slug", lambda session, account, wish: wish.slug)  # Both looked before.
     two = [{"address": f"{name}@example.net", "slug": "sales"} for name in "ab"]
     assert together(*two) == ["made", "slug"]
 
@@ -87,7 +88,7 @@ def test_of_two_who_choose_the_same_id_at_once_one_is_told(monkeypatch: pytest.M
 @both_databases
 @pytest.mark.usefixtures("booted")
 def test_of_two_who_become_the_primary_account_at_once_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "primary", lambda session: None)  # Both looked before either wrote.
+    monkeypatch.setattr(changes, "primary", lambda session: None)  # Both looked before either wrote.
     two = [{"address": f"{name}@example.net", "is_primary": True} for name in "ab"]
     assert together(*two) == ["is_primary", "made"]
 
@@ -109,7 +110,7 @@ def test_team_that_somebody_else_made_a_moment_ago_is_not_taken_for_the_address(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     an_account(session, kind=Kind.TEAM, team="Sales")
-    monkeypatch.setattr(service.people, "team", lambda session, name: Team(name=name))  # Looked before it was there.
+    monkeypatch.setattr(teams.people, "team", lambda session, name: Team(name=name))  # Looked before it was there.
     with pytest.raises(RuleBroken, match="a team, an owner or a provider") as caught:
         an_account(session, address="b@example.net", kind=Kind.TEAM, team="Sales")
     assert caught.value.field is None
@@ -157,6 +158,8 @@ def test_shorter_interval_counts_at_once(session: Session) -> None:
 
 
 def test_team_is_found_by_its_name_or_made(session: Session) -> None:
+    organisation.rename(session, name="Example Ltd")
+    organisation.change_teams(session, use_slots=False, have_many_accounts=True, actor=SYSTEM)
     first = an_account(session, kind=Kind.TEAM, team="Finance")
     second = an_account(session, address="b@example.net", kind=Kind.TEAM, team=" finance ")
     assert first.team is second.team

@@ -9,7 +9,7 @@ from mailadmin import db
 from mailadmin.activity.models import Activity
 from mailadmin.config import Settings
 from mailadmin.factory import create_app
-from mailadmin.people import service
+from mailadmin.people import service, sessions
 from mailadmin.people.models import Person, SignIn
 from tests.conftest import both_databases
 from tests.factories import PASSWORD
@@ -92,15 +92,16 @@ def test_a_wrong_password_says_so_and_keeps_the_address(browser: Browser, ada: P
     assert page.value("email") == ada.email
 
 
-def test_a_worker_is_told_that_only_administrators_can_sign_in(browser: Browser, ada: Person, wim: Person) -> None:
-    page = browser.sign_in(wim.email, PASSWORD)
-    assert "Only administrators" in page.words()
-    assert browser.get("/").status == 303
+def test_a_worker_signs_in_and_begins_where_mailboxes_will_be(browser: Browser, ada: Person, wim: Person) -> None:
+    assert browser.sign_in(wim.email, PASSWORD).location == "/"
+    page = browser.get("/", follow=True)
+    assert "No mailbox yet" in page.words()
+    assert browser.get("/accounts").status == 403
 
 
 def test_a_revoked_session_ends_with_the_next_request(ada_at: Browser, ada: Person) -> None:
     with db.transaction() as session:
-        service.end_all_sessions(session, ada)
+        sessions.end_all(session, ada)
     assert ada_at.get("/").location.startswith("/sign-in")
 
 
@@ -164,7 +165,7 @@ def test_other_spellings_of_an_address_give_no_more_tries(browser: Browser, ada:
 def test_tries_from_one_network_address_have_to_wait_too(browser: Browser, ada: Person) -> None:
     tries = [browser.sign_in(f"ada{n}@example.com", "wrong password") for n in range(21)]
     assert [page.status for page in tries] == [422] * 20 + [429]
-    assert tries[-1].headers["Retry-After"] == "60"
+    assert 50 <= int(tries[-1].headers["Retry-After"]) <= 60
 
 
 def test_too_many_set_ups_keep_what_was_typed(browser: Browser, code: str) -> None:
@@ -194,7 +195,7 @@ def test_sign_in_leads_to_no_other_site(browser: Browser, ada: Person, address: 
 def test_a_page_that_refreshes_itself_is_not_activity(ada_at: Browser) -> None:
     with db.transaction() as session:
         row = session.scalars(select(SignIn)).one()
-        row.seen_at = before = row.seen_at - service.TOUCH * 5
+        row.seen_at = before = row.seen_at - sessions.TOUCH * 5
     ada_at.get("/overview/fleet", htmx=True)
     with db.reading() as session:
         assert session.scalars(select(SignIn)).one().seen_at == before
@@ -243,7 +244,7 @@ def test_a_page_is_shown_although_nobody_can_write(
     ada_at: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with db.transaction() as session:
-        session.execute(update(SignIn).values(seen_at=db.now() - service.TOUCH * 5))
+        session.execute(update(SignIn).values(seen_at=db.now() - sessions.TOUCH * 5))
     with db.database().engine.connect() as writer:
         writer.exec_driver_sql("UPDATE sign_in SET browser = 'slow'")
         monkeypatch.setattr(db, "transaction", db.Database(str(writer.engine.url), busy_seconds=0.1).transaction)
