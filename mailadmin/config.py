@@ -28,6 +28,7 @@ class Settings:
     rules: Rules
     redis_tls_verify: bool = True
     sync_minutes: int = 5
+    sync_workers: int = 2
     check_seconds: float = 15.0
     proxies: int = 0
     secure_cookies: bool = False
@@ -65,6 +66,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         rules=read_rules(environ),
         redis_tls_verify=environ.get("REDIS_TLS_VERIFY", "1").lower() in TRUE,
         sync_minutes=_whole(environ, "MAILADMIN_SYNC_MINUTES", 5, least=1),
+        # Two, as small machines have processors; one writes while the other waits for servers, 32 at a time each.
+        sync_workers=_whole(environ, "MAILADMIN_SYNC_WORKERS", 2, least=1, most=64),
         check_seconds=_whole(environ, "MAILADMIN_CHECK_SECONDS", 15, least=1, most=LONGEST_CHECK_SECONDS),
         # Heroku's router stands in front of every dyno and speaks TLS; elsewhere nobody's headers are believed unasked.
         proxies=_whole(environ, "MAILADMIN_PROXIES", 1 if environ.get("DYNO") else 0, least=0),

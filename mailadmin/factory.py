@@ -16,10 +16,13 @@ from mailadmin.console import frame
 from mailadmin.console import provider_routes as providers
 from mailadmin.console import routes as console
 from mailadmin.invites import routes as invites
-from mailadmin.mailbox import routes as mailbox
+from mailadmin.mailbox import action_routes as mailbox_actions
+from mailadmin.mailbox import reading_routes as mailbox
 from mailadmin.moves import routes as moves
 from mailadmin.oauth import routes as oauth
+from mailadmin.people import factor_routes, passkey_routes, single_sign_on_routes
 from mailadmin.people import routes as people
+from mailadmin.sync import dry_routes
 from mailadmin.sync import routes as sync
 from mailadmin.wizard import routes as wizard
 from mailadmin.wizard import settings_routes, step_routes
@@ -45,7 +48,23 @@ def create_app(settings: Settings) -> Flask:
     logins.session_protection = None  # Sessions are rows, see people.service.
     logins.user_loader(people.load_signed_in)
     web.furnish(app)
-    low = (organisation, people, providers, oauth, connections, attempt_routes, invites, sync, mailbox)
+    app.before_request(factor_routes.insist)
+    low = (
+        organisation,
+        people,
+        factor_routes,
+        passkey_routes,
+        single_sign_on_routes,
+        providers,
+        oauth,
+        connections,
+        attempt_routes,
+        invites,
+        sync,
+        dry_routes,
+        mailbox,
+        mailbox_actions,
+    )
     high = (moves, wizard, step_routes, settings_routes, console)
     for bp in dict.fromkeys(module.bp for module in (*low, *high)):  # One blueprint may stand in several modules.
         app.register_blueprint(bp)

@@ -4,14 +4,27 @@ import hashlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-from flask import Blueprint, Flask, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import current_user
@@ -27,7 +40,8 @@ from mailadmin import db
 from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import MailError
 from mailadmin.mail.scrub import visible
-from mailadmin.permissions import Actor, Permission, allows
+from mailadmin.permissions import Actor, Permission
+from mailadmin.shown import ago, clock, exact, is_ahead, num, size
 from mailadmin.text import t
 
 log = logging.getLogger(__name__)
@@ -39,16 +53,20 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 LINKS = "/c/"  # addresses that begin so are secrets
+LETTER_STYLE = "letter.css"  # asked for by the frame around a letter, a sandbox of no origin
 LARGEST_ID = 2**31 - 1  # of a row, as PostgreSQL has them
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+        "default-src 'none'; object-src 'none';"
+        " script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+        " frame-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     # Flask-WTF wants a Referer over https, so it may not be switched off.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
@@ -90,7 +108,8 @@ def _guard() -> BaseResponse | None:
         abort(403)
     if not current_user.is_authenticated:
         return _to_sign_in()
-    if not allows(current_user.person.role, permission):
+    if not current_user.person.may(permission):
+        log.warning("%s: person %s may not use %s", number(), current_user.person.id, request.endpoint)
         abort(403)
     return None
 
@@ -168,6 +187,18 @@ def empty_dialog() -> Response:
     return answer
 
 
+def cookie_name(name: str) -> str:
+    """`name` as the cookie is called: over https it is bound to this host alone (RFC 6265bis 4.1.3.2)."""
+    return f"__Host-{name}" if current_app.config["SESSION_COOKIE_SECURE"] else name
+
+
+def set_cookie(answer: BaseResponse, name: str, value: str, *, lasts: timedelta) -> None:
+    """Send the cookie `name`, which no script reads and no other site sends, with `answer`."""
+    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+    name, age = cookie_name(name), int(lasts.total_seconds())
+    answer.set_cookie(name, value, max_age=age, secure=secure, httponly=True, samesite="Lax")
+
+
 # Errors as pages.
 
 TITLES = {
@@ -211,6 +242,7 @@ def _on_mail_error(error: MailError) -> Answer:
 
 
 def _on_csrf(error: CSRFError) -> Answer:
+    log.warning("%s: a form without its token at %s: %s", number(), request.endpoint, visible(str(error.description)))
     return error_answer(400, expired=True)
 
 
@@ -221,6 +253,13 @@ def _on_http(error: HTTPException) -> Answer | HTTPException:
     if retry_after := getattr(error, "retry_after", None):
         answer.headers["Retry-After"] = str(retry_after)
     return answer
+
+
+def wait_after_limit() -> int:
+    """How many seconds until the limit that was just met lets somebody try again; the log says who met it."""
+    met = limiter.current_limit
+    log.warning("%s: too many tries at %s from %s", number(), request.endpoint, visible(request.remote_addr or ""))
+    return max(1, int(met.reset_at - time.time())) if met else 60
 
 
 def _on_database(error: OperationalError) -> Answer:
@@ -251,9 +290,11 @@ def _without_secrets(path: str) -> str:
 
 
 def _after(response: Response) -> Response:
+    if request.endpoint == "static" and request.view_args == {"filename": LETTER_STYLE}:
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.is_secure:
+    if request.is_secure or current_app.config["SESSION_COOKIE_SECURE"]:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.endpoint != "static":
         response.vary.add("HX-Request")
@@ -283,47 +324,6 @@ def vendor_integrity(name: str) -> str:
     """The `integrity` value of a vendored script, from vendor.json."""
     vendored = json.loads((Path(__file__).parent / "static/vendor/vendor.json").read_text(encoding="utf-8"))
     return f"sha384-{vendored[name]['sha384'].removeprefix('sha384-')}"
-
-
-def exact(moment: datetime | None) -> str:
-    """The time in full: `2026-11-21 09:38 UTC`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
-
-
-def ago(moment: datetime | None) -> str:
-    """The time as people say it: `in 4 min`, `3 min ago` within a day, then `Thu 06:41`, then `2 Nov`."""
-    if moment is None:
-        return t("Never")
-    moment, present = moment.astimezone(UTC), datetime.now(UTC)
-    seconds = (present - moment).total_seconds()
-    if seconds < -3600:
-        return exact(moment)
-    if seconds < -60:
-        return t("in {n} min", n=int(-seconds // 60))
-    if seconds < 60:
-        return t("just now")
-    if seconds < 3600:
-        return t("{n} min ago", n=int(seconds // 60))
-    if seconds < 24 * 3600:
-        return t("{n} h ago", n=int(seconds // 3600))
-    if seconds < 6 * 24 * 3600:
-        return f"{moment:%a %H:%M}"
-    return f"{moment.day} {moment:%b}" if moment.year == present.year else f"{moment.day} {moment:%b %Y}"
-
-
-def num(value: int | None) -> str:
-    """A number with thousands separators."""
-    return "" if value is None else f"{value:,}"
-
-
-def size(value: int) -> str:
-    """A number of bytes in words: `812 B`, `1.2 MB`."""
-    amount = float(value)
-    for unit in ("B", "KB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
 
 
 class _IdConverter(IntegerConverter):
@@ -362,7 +362,9 @@ def furnish(app: Flask) -> None:
     app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity)
     app.jinja_env.filters.update(
         ago=ago,
+        clock=clock,
         exact=exact,
+        is_ahead=is_ahead,
         num=num,
         size=size,
         visible=visible,

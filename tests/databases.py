@@ -8,12 +8,27 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+
+from mailadmin import db
+from mailadmin.config import ROOT
+
+ROOMY_BYTES = 4 * 1024**3
+
+
+def scratch(prefix: str) -> Path:
+    """A new folder for a database: in memory where there is much, since what a disk would keep is thrown away."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOMY_BYTES
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=memory if roomy else None))
 
 
 def free_port() -> int:
@@ -27,7 +42,7 @@ def free_port() -> int:
 def postgresql() -> Iterator[str]:
     """A PostgreSQL server that lives as long as the block; the value is its URL."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = scratch("pg-")
     as_user: dict[str, Any] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root.
         nobody = pwd.getpwnam("nobody")
@@ -65,6 +80,32 @@ def _await(url: str) -> None:
                 raise
             time.sleep(0.05)
     engine.dispose()
+
+
+@contextmanager
+def engines_kept(urls: Container[str]) -> Iterator[None]:
+    """Give these databases one engine each: whoever opens one again need not compile every query again."""
+    connect, kept = db.connect, cache(db.connect)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "connect", lambda url, **how: (kept if url in urls else connect)(url, **how))
+        yield
+
+
+def make_tables(url: str) -> None:
+    """All tables of all packages."""
+    for path in sorted((ROOT / "mailadmin").glob("*/models.py")):
+        import_module(f"mailadmin.{path.parent.name}.models")
+    engine = db.connect(url)
+    db.Base.metadata.create_all(engine)
+    engine.dispose()
+
+
+def empty(engine: sa.Engine) -> None:
+    """Delete all rows."""
+    tables = reversed(db.Base.metadata.sorted_tables)
+    with engine.begin() as connection:
+        for table in tables:
+            connection.execute(table.delete())
 
 
 def new_database(server_url: str, name: str) -> str:

@@ -107,8 +107,13 @@ class Installation:
         return found
 
     def child(self, name: str) -> int:
-        """The process id of the "web", "runner" or "queue" that the supervisor started, or 0."""
-        marks = {"web": "mailadmin web", "runner": "mailadmin runner", "queue": "valkey-server"}
+        """The process id of the "web", "runner", "watcher" or "queue" that the supervisor started, or 0."""
+        marks = {
+            "web": "mailadmin web",
+            "runner": "mailadmin runner",
+            "watcher": "mailadmin watcher",
+            "queue": "valkey-server",
+        }
         found = [pid for pid, line in self.children().items() if marks[name] in line]
         return min(found, key=_born, default=0)
 

@@ -132,7 +132,7 @@ def test_doctor_says_what_to_do(tmp_path: Path) -> None:
     done = run("--data", str(tmp_path), "doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1
-    assert {name for name, finding in findings.items() if not finding["ok"]} == {"runner", "clock", "queue"}
+    assert {name for name, finding in findings.items() if not finding["ok"]} == {"runner", "watcher", "clock", "queue"}
     assert "mailadmin up" in findings["queue"]["text"]
 
 
@@ -153,14 +153,14 @@ def test_procfile_is_one_that_platforms_read() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "honcho", "check"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "Valid procfile detected (release, web, runner)" in done.stderr
+    assert "Valid procfile detected (release, web, runner, watcher)" in done.stderr
 
 
 def test_app_json_asks_for_what_is_needed() -> None:
     app = json.loads((ROOT / "app.json").read_text())
     assert app["env"]["SECRET_KEY"]["generator"] == "secret"
     assert app["env"]["WEB_CONCURRENCY"]["value"] == "1"
-    assert set(app["formation"]) == {"web", "runner"}
+    assert set(app["formation"]) == {"web", "runner", "watcher"}
     assert len(app["addons"]) == 2
 
 

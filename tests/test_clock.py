@@ -29,11 +29,18 @@ def a_check(**values: object) -> None:
 @both_databases
 def test_due_account_gets_a_run_and_a_ring(booted: Settings) -> None:
     with db.transaction() as session:
-        account = an_account(session, next_sync_at=db.now())
+        account = an_account(session, next_sync_at=db.now(), synced_at=db.now())
     assert Clock().tick()
     with db.reading() as session:
         assert session.scalars(select(SyncRun.account_id)).all() == [account.id]
-    assert waiting(queue.Line.SYNC) == 1
+    assert (waiting(queue.Line.SYNC), waiting(queue.Line.BULK)) == (1, 0)
+
+
+def test_first_sync_of_an_account_stands_in_a_line_of_its_own(booted: Settings) -> None:
+    with db.transaction() as session:
+        an_account(session, next_sync_at=db.now())
+    assert Clock().tick()
+    assert (waiting(queue.Line.SYNC), waiting(queue.Line.BULK)) == (0, 1)
 
 
 def test_only_one_clock_leads(booted: Settings) -> None:
@@ -71,7 +78,7 @@ def test_deletion_goes_on(booted: Settings) -> None:
     with db.transaction() as session:
         an_account(session, deleting_at=db.now())
     Clock().tick()
-    assert waiting(queue.Line.BULK) == 1
+    assert waiting(queue.Line.DELETION) == 1
 
 
 def test_failing_step_is_said_once_and_does_not_stop_the_others(

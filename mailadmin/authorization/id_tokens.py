@@ -39,14 +39,15 @@ def identity(client: Client, rules: Rules, deadline: Deadline, *, tokens: Tokens
     if tokens.id_token and client.jwks_url and client.issuer:
         claims = _verified(client, rules, deadline, tokens.id_token, nonce)
         if addresses := _of_claims(client, claims):
-            return Identity(addresses, "id_token", _name(claims))
+            return Identity(addresses, "id_token", _name(claims), _subject(claims))
     if not client.userinfo_url:
-        return Identity(doubted=_doubted(claims))
+        return Identity(subject=_subject(claims), doubted=_doubted(claims))
     fields = _userinfo(client, rules, deadline, tokens.access)
     if "sub" in claims and fields.get("sub", claims["sub"]) != claims["sub"]:  # OpenID Connect Core 5.3.2
         raise _unbelievable("The userinfo URL speaks of somebody else than the id token.", "oauth_issuer")
     addresses = _of_userinfo(client, claims, fields)
-    return Identity(addresses, "userinfo", _name(fields) or _name(claims), _doubted(claims) + _doubted(fields))
+    doubted = _doubted(claims) + _doubted(fields)
+    return Identity(addresses, "userinfo", _name(fields) or _name(claims), _subject(claims), doubted)
 
 
 def _verified(client: Client, rules: Rules, deadline: Deadline, text: str, nonce: str) -> dict[str, Any]:
@@ -185,6 +186,11 @@ def _doubted(fields: Mapping[str, Any]) -> tuple[str, ...]:
 def _name(fields: Mapping[str, Any]) -> str:
     found = next((fields[name] for name in _NAMES if isinstance(fields.get(name), str)), "")
     return visible(" ".join(found.split())[:120])
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    found = claims.get("sub")
+    return found if isinstance(found, str) and len(found) <= 255 and found.isprintable() else ""
 
 
 def _unbelievable(sentence: str, code: str) -> OAuthError:

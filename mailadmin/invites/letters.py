@@ -10,7 +10,7 @@ from mailadmin.invites.models import Invite
 from mailadmin.mail.types import SignInMethod
 from mailadmin.notices import service as notices
 from mailadmin.organisation import service as organisation
-from mailadmin.permissions import Permission, allows
+from mailadmin.permissions import Permission
 from mailadmin.text import t
 
 ABOUT = "invite:"
@@ -72,7 +72,7 @@ def send_link(session: Session, invite: Invite, link: str, *, account: Account) 
 def tell_inviter(session: Session, invite: Invite, *, subject: str, news: str) -> bool:
     """Owe whoever asked a letter, if there is an account to send it through and they still work with accounts."""
     person = invite.invited_by
-    can_act = person is not None and person.is_active and allows(person.role, Permission.MANAGE_ACCOUNTS)
+    can_act = person is not None and person.may(Permission.MANAGE_ACCOUNTS)
     if person is None or not can_act or system_mail.sender(session) is None:
         return False
     said = t("Hello {name},\n\n{news}\n", name=person.name, news=news)

@@ -16,6 +16,7 @@ from mailadmin.oauth import service as oauth
 from mailadmin.permissions import Permission
 from mailadmin.providers import service as providers
 from mailadmin.providers.models import Provider
+from mailadmin.shown import num
 from mailadmin.text import t
 from mailadmin.web import Answer
 
@@ -102,7 +103,7 @@ def prepare(provider_id: int) -> Answer:
     said = (
         t("The move of 1 account is prepared.")
         if number == 1
-        else t("The move of {n} accounts is prepared.", n=web.num(number))
+        else t("The move of {n} accounts is prepared.", n=num(number))
     )
     return _rung(rings, said, provider=provider_id)
 
@@ -163,6 +164,7 @@ def roll_back(account_id: int) -> Answer:
     except RuleBroken as broken:
         session.rollback()
         return _back(account_id, broken.message, "warn")
+    queue.ring("token")  # What was granted is given back.
     said = t("{address} signs in with its password again. That is being tested now.", address=account.address)
     return _back(account_id, said) if queue.ring("check") else _back(account_id, f"{said} {t(AWAY)}", "warn")
 

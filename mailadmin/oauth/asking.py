@@ -79,6 +79,7 @@ def _talk(question: _Question, rules: Rules) -> tuple[dict[str, Any], Identity]:
     if "access" in question.known:  # They came before, and somebody has accepted since whose they are.
         return question.known, Identity((question.identity,) if question.identity else ())
     deadline = Deadline(TALK_SECONDS)
+    _check_issuer(question, rules, deadline)
     tokens, identity = _tokens(question, rules, deadline), Identity()
     if question.kind is GrantKind.PERSON:
         _check_scopes(question, tokens)
@@ -118,6 +119,23 @@ def _tokens(question: _Question, rules: Rules, deadline: Deadline) -> Tokens:
         verifier=question.known["verifier"],
         redirect_uri=question.redirect_uri,
     )
+
+
+def _check_issuer(question: _Question, rules: Rules, deadline: Deadline) -> None:
+    """Raise MailError if the answer does not say who sent it, though its issuer publishes that it does (RFC 9207 2.4).
+
+    One that names another issuer was refused when it came.
+    """
+    issuer = question.client.issuer if question.client else ""
+    if question.kind is not GrantKind.PERSON or question.known.get("issuer") or not issuer or "{" in issuer:
+        return
+    try:
+        promised = authorization.discover(issuer, rules, deadline).says_issuer
+    except MailError:
+        return  # Nobody promised anything.
+    if promised:
+        said = t("The answer does not say which server it came from, as this provider’s do, so it was not used.")
+        raise MailError(Category.POLICY, said, code="oauth_issuer")
 
 
 def _check_scopes(question: _Question, tokens: Tokens) -> None:

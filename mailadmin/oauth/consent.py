@@ -1,9 +1,10 @@
 """Attempts to get a grant: how one begins, and what the browser brings back.
 
-What an attempt knows in secret is one sealed object: `verifier` (RFC 7636) and `nonce` from the beginning, `code` once
-the browser is back, then `access`, `refresh`, `expires_at` once there are tokens. What travels through the browser is
-`state`, of which only a hash is kept: it is good once, for ten minutes, for the browser that holds the binder, for the
-person who began, and at the address of its own provider (RFC 9700 4.4, mix-up).
+What an attempt knows in secret is one sealed object: `verifier` (RFC 7636) and `nonce` from the beginning, `code` and
+who says to have sent it (`issuer`, RFC 9207) once the browser is back, then `access`, `refresh`, `expires_at` once
+there are tokens. What travels through the browser is `state`, of which only a hash is kept: it is good once, for ten
+minutes, for the browser that holds the binder, for the person who began, and at the address of its own provider
+(RFC 9700 4.4, mix-up).
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,11 +28,13 @@ from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import ServiceType
+from mailadmin.oauth import revoking
 from mailadmin.oauth.apps import app_of, client_of, redirect_uri, why_not
 from mailadmin.oauth.models import Attempt, AttemptState, GrantKind, OAuthApp
 from mailadmin.permissions import Actor
 from mailadmin.sealed import Secret
 from mailadmin.text import t
+from mailadmin.vault import Unsealable
 
 PURPOSE = "oauth attempt"
 LIFE = timedelta(minutes=10)
@@ -81,12 +85,33 @@ def begin(
 def begin_alone(session: Session, account: Account, *, kind: GrantKind, actor: Actor, came_from: str) -> Attempt:
     """Begin an attempt in which nobody signs in: the organisation lets us in. Ring "token" after the commit.
 
-    Raises RuleBroken if the provider has no OAuth app that can.
+    Who asks twice, with a double click, gets the same one. Raises RuleBroken if the provider has no OAuth app that can.
     """
-    attempt = _new(session, account, _usable(session, account, kind), kind, actor, came_from, {})
+    app = _usable(session, account, kind)
+    begun = _begun_alone(session, account, app, kind, actor, came_from)
+    if begun is not None:
+        return begun
+    attempt = _new(session, account, app, kind, actor, came_from, {})
     attempt.state, attempt.answered_at = AttemptState.ANSWERED, now()
     session.flush()
     return attempt
+
+
+def _begun_alone(
+    session: Session, account: Account, app: OAuthApp, kind: GrantKind, actor: Actor, came_from: str
+) -> Attempt | None:
+    """The same attempt, if it was begun already and the account is as it was."""
+    session.execute(select(Account.id).where(Account.id == account.id).with_for_update())  # One click after the other.
+    same = (
+        Attempt.account_id == account.id,
+        Attempt.account_version == account.version,
+        Attempt.app_id == app.id,
+        Attempt.kind == kind,
+        Attempt.person_id == actor.person_id,
+        Attempt.came_from == came_from,
+    )
+    is_open = (Attempt.state.in_((AttemptState.ANSWERED, AttemptState.GRANTED)), Attempt.expires_at > now())
+    return session.scalars(select(Attempt).where(*same, *is_open).order_by(Attempt.id.desc()).limit(1)).first()
 
 
 def receive(
@@ -117,7 +142,8 @@ def receive(
         error, description = answer.get("error") or "invalid_request", answer.get("error_description", "")
         refuse(session, attempt, authorization.refusal(error, description, host=_host(attempt.app)))
     else:
-        put(session, attempt, {**opened(session, attempt), "code": answer["code"]})
+        known = opened(session, attempt)
+        put(session, attempt, {**known, "code": answer["code"], "issuer": answer.get("iss", "")})
         attempt.state, attempt.answered_at = AttemptState.ANSWERED, now()
     session.flush()
     return attempt
@@ -172,12 +198,12 @@ def put(session: Session, attempt: Attempt, known: dict[str, Any] | None) -> Non
 
 def refuse(session: Session, attempt: Attempt, error: MailError) -> None:
     """End `attempt` with `error`. Tokens of somebody else are kept: an administrator may say that it is a delegate,
-    unless an owner came with them."""
+    unless an owner came with them; then they are given back."""
     attempt.state, attempt.ended_at, attempt.state_hash = AttemptState.REFUSED, now(), None
     attempt.failed_category, attempt.failed_code = error.category, error.code
     attempt.failed_message, attempt.failed_detail = error.message, error.detail
     if error.code != WRONG_IDENTITY or attempt.came_from == OWNERS:
-        put(session, attempt, None)
+        _drop(session, attempt)
     session.flush()
 
 
@@ -197,11 +223,20 @@ def forget_old_attempts(session: Session) -> None:
     for attempt in session.scalars(held):
         if attempt.state in (AttemptState.ANSWERED, AttemptState.GRANTED):
             refuse(session, attempt, MailError(Category.UNAVAILABLE, t("It was not finished within an hour.")))
-        put(session, attempt, None)
+        _drop(session, attempt)
     old = select(Attempt).where(Attempt.created_at < now() - KEPT)
     for attempt in session.scalars(old):
-        put(session, attempt, None)
+        _drop(session, attempt)
         session.execute(delete(Attempt).where(Attempt.id == attempt.id))
+
+
+def _drop(session: Session, attempt: Attempt) -> None:
+    """Forget what `attempt` knows in secret; what somebody else granted by mistake is given back."""
+    if attempt.failed_code == WRONG_IDENTITY:
+        with suppress(Unsealable, LookupError):
+            refresh = opened(session, attempt).get("refresh", "")
+            revoking.hand_over(session, attempt.app, identity=attempt.identity, refresh=refresh)
+    put(session, attempt, None)
 
 
 def _usable(session: Session, account: Account, kind: GrantKind) -> OAuthApp:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import Direction, LoginFormat, ServiceType, SignInMethod
-from mailadmin.oauth import consent
+from mailadmin.oauth import consent, revoking
 from mailadmin.oauth.consent import OWNERS
 from mailadmin.oauth.models import Attempt, AttemptState, Grant, GrantKind, KeptPassword, OAuthApp
 from mailadmin.permissions import SYSTEM, Actor
@@ -309,6 +310,10 @@ def _forget(session: Session, grant: Grant | None) -> None:
     if grant is None:
         return
     secret_id = grant.refresh_id
+    if secret_id is not None:
+        with suppress(Unsealable, LookupError):
+            refresh = sealed.reveal(session, secret_id).reveal()
+            revoking.hand_over(session, grant.app, identity=grant.identity, refresh=refresh)
     session.delete(grant)
     session.flush()
     if secret_id is not None:

@@ -88,8 +88,9 @@ def make_fresh(account_id: int, rules: Rules, *, refused: str = "") -> None:
 def _is_wanted(account_id: int, began: datetime, refused: str) -> bool:
     """Whether a token has to be asked for. Raises MailError if that has just failed, or cannot help any more."""
     with db.reading() as session:
-        account, grant = session.get(Account, account_id), grants.grant_of(session, account_id)
-        if account is None or account.deleting_at is not None or grant is None:
+        grant = grants.grant_of(session, account_id)  # Most accounts have none.
+        account = session.get(Account, account_id) if grant else None
+        if grant is None or account is None or account.deleting_at is not None:
             return False
         return _is_stale(session, account, grant, refused) and not _raise_trouble(grant, began)
 

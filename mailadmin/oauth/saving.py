@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin import sealed
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.authorization import ClientAuth
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
@@ -168,7 +169,7 @@ def save(session: Session, provider: Provider, *, wish: AppWish, version: int | 
         app.changed_at = now()
         app_changed(session, app)
         what = f"set up the OAuth app of {provider.name}" if is_new else f"changed the OAuth app of {provider.name}"
-        activity.record(session, actor, what, detail="" if is_new else ", ".join(changed))
+        activity.record(session, actor, what, detail="" if is_new else ", ".join(changed), kind=ActivityKind.PROVIDERS)
     session.flush()
     return app
 
@@ -191,7 +192,7 @@ def delete(session: Session, app: OAuthApp, *, actor: Actor) -> None:
     session.delete(app)
     session.flush()
     forget(session, secrets)
-    activity.record(session, actor, f"deleted the OAuth app of {app.provider.name}")
+    activity.record(session, actor, f"deleted the OAuth app of {app.provider.name}", kind=ActivityKind.PROVIDERS)
 
 
 def secrets_of(session: Session, provider: Provider) -> list[UUID]:

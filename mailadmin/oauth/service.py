@@ -38,7 +38,8 @@ from mailadmin.oauth.grants import (
     wish_with,
 )
 from mailadmin.oauth.refresh import make_fresh
-from mailadmin.oauth.revoking import revoke_of
+from mailadmin.oauth.revoking import revoke_of, revoke_waiting
+from mailadmin.oauth.revoking import waiting as waiting_revocations
 from mailadmin.oauth.saving import AppRefused, AppWish, need_apps
 from mailadmin.oauth.saving import delete as delete_app
 from mailadmin.oauth.saving import edition as app_edition
@@ -97,12 +98,14 @@ __all__ = [
     "refuse",
     "restore_password",
     "revoke_of",
+    "revoke_waiting",
     "save_app",
     "secrets_of",
     "settled_app",
     "take_grant",
     "trouble_of",
     "verify",
+    "waiting_revocations",
     "want_idle",
     "want_token",
     "want_verification",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.db import now
 from mailadmin.mail import known_providers
 from mailadmin.mail.known_providers import KnownProvider
@@ -89,12 +90,18 @@ def _adopted(session: Session, known: KnownProvider, domain: str, actor: Actor) 
         provider.catalogue_copy = facts
         _put(session, provider, {name: value for name, value in facts.items() if name != "name"})
         session.add(provider)
-        activity.record(session, actor, f"added the provider {provider.name}", detail="from the catalogue")
+        activity.record(
+            session,
+            actor,
+            f"added the provider {provider.name}",
+            detail="from the catalogue",
+            kind=ActivityKind.PROVIDERS,
+        )
     if domain not in {row.domain for row in provider.domains} and not domain_rows.owners(session, [domain]):
         domain_rows.put(provider, [domain, *(row.domain for row in provider.domains)])
         provider.changed_at = now()
         what = f"changed the provider {provider.name}"
-        activity.record(session, actor, what, detail=f"domains: {domain} added")
+        activity.record(session, actor, what, detail=f"domains: {domain} added", kind=ActivityKind.PROVIDERS)
     session.flush()
     return provider
 
@@ -119,7 +126,9 @@ def follow(session: Session) -> list[str]:
             provider.changed_at = now()
             changed.append(provider.name)
             what = f"followed the catalogue with the provider {provider.name}"
-            activity.record(session, SYSTEM, what, detail=", ".join(FACT_WORDS[name] for name in moved))
+            activity.record(
+                session, SYSTEM, what, detail=", ".join(FACT_WORDS[name] for name in moved), kind=ActivityKind.PROVIDERS
+            )
     session.flush()
     return changed
 

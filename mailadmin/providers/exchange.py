@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.scrub import visible
 from mailadmin.permissions import Actor
@@ -125,7 +126,8 @@ def apply(session: Session, planned: Plan, *, is_same_company: bool, actor: Acto
     for line in todo:
         _do(session, line, actor)
     if todo:
-        activity.record(session, actor, "imported providers from a file", detail=t("{n} providers", n=len(todo)))
+        detail = t("{n} providers", n=len(todo))
+        activity.record(session, actor, "imported providers from a file", detail=detail, kind=ActivityKind.PROVIDERS)
         session.flush()
     return len(todo)
 

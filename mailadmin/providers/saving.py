@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import known_providers
@@ -118,7 +119,7 @@ def delete(session: Session, provider: Provider, *, actor: Actor) -> None:
     except IntegrityError as error:
         said = t("Accounts use {name}. Move them to another provider or delete them first.", name=provider.name)
         raise RuleBroken(said) from error
-    activity.record(session, actor, f"deleted the provider {provider.name}")
+    activity.record(session, actor, f"deleted the provider {provider.name}", kind=ActivityKind.PROVIDERS)
 
 
 def lock(session: Session, provider: Provider, version: int | None) -> None:
@@ -271,14 +272,14 @@ def _record(
     session: Session, actor: Actor, name: str, before: dict[str, object], after: dict[str, object], *, is_new: bool
 ) -> None:
     was, is_now = str(before[_LOWEST_TLS]), str(after[_LOWEST_TLS])
-    changed = [what for what in after if after[what] != before[what]]
-    detail = ", ".join(f"{what}: {was} to {is_now}" if what == _LOWEST_TLS else what for what in changed)
     if is_new:
-        activity.record(session, actor, f"added the provider {name}")
+        activity.record(session, actor, f"added the provider {name}", kind=ActivityKind.PROVIDERS)
     else:
-        activity.record(session, actor, f"changed the provider {name}", detail=detail)
+        detail = activity.difference(before, after)
+        activity.record(session, actor, f"changed the provider {name}", detail=detail, kind=ActivityKind.PROVIDERS)
     if is_now < min(was, TLSVersion.TLS_1_2):  # Old versions can be read by others: whoever looks for it finds it.
-        activity.record(session, actor, f"lowered the lowest TLS version of the provider {name} from {was} to {is_now}")
+        what = f"lowered the lowest TLS version of the provider {name} from {was} to {is_now}"
+        activity.record(session, actor, what, kind=ActivityKind.PROVIDERS)
 
 
 def flush(session: Session, name: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailadmin.activity import service as activity
+from mailadmin.activity.service import ActivityKind
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail import certificates
@@ -187,4 +188,4 @@ def _check_loading(rows: Sequence[ProviderCertificate]) -> None:
 
 
 def _record(session: Session, actor: Actor, what: str, row: ProviderCertificate) -> None:
-    activity.record(session, actor, what, detail=f"{row.subject}, SHA-256 {row.sha256}")
+    activity.record(session, actor, what, detail=f"{row.subject}, SHA-256 {row.sha256}", kind=ActivityKind.PROVIDERS)

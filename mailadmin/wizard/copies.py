@@ -12,7 +12,7 @@ from mailadmin.permissions import Actor
 from mailadmin.sync import service as sync
 from mailadmin.sync.models import Folder
 
-_HANDED_ON = ("sent_copies", "new_contacts", "sync_minutes")
+_HANDED_ON = ("sent_copies", "new_contacts", "sync_minutes", "keep_months")
 
 
 def parts(copied: Account | None) -> dict[str, Any]:

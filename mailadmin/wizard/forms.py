@@ -24,6 +24,18 @@ CONTACT_WORDS = {
     NewContacts.WRITTEN_TO: "For people we wrote to",
     NewContacts.EVERYBODY: "For everybody who writes",
 }
+KEEP_WORDS = {
+    None: "Everything",
+    1: "1 month",
+    3: "3 months",
+    6: "6 months",
+    12: "1 year",
+    24: "2 years",
+    36: "3 years",
+    60: "5 years",
+    84: "7 years",
+    120: "10 years",
+}
 METHOD_WORDS = {SignInMethod.PASSWORD: "Mailbox password", SignInMethod.APP_PASSWORD: "App password"}
 SHORT = Length(max=120, message=t("At most 120 characters can stand here."))
 

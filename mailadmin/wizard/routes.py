@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, make_response, request, url_for
 
 from mailadmin import db, queue, web
+from mailadmin.access.teams import check_members
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.accounts.service import AccountWish
@@ -229,6 +230,7 @@ def _begun(visit: Visit, seen: Outlook, key: str) -> Answer:
         account = accounts.create(session, wish=wish, actor=web.actor())
         if visit.copied is not None:
             copies.finish(session, account, visit.copied)
+    check_members(session, account)
     account_id = account.id
     session.commit()
     return web.done("wizard.method", account_id=account_id)

@@ -27,7 +27,7 @@ from mailadmin.providers.models import Provider
 from mailadmin.sealed import Secret
 from mailadmin.text import t
 from mailadmin.wizard import choices
-from mailadmin.wizard.forms import CONTACT_WORDS, METHOD_WORDS, SHORT, WINDOW_WORDS, KindForm
+from mailadmin.wizard.forms import CONTACT_WORDS, KEEP_WORDS, METHOD_WORDS, SHORT, WINDOW_WORDS, KindForm
 from mailadmin.wizard.servers_form import StepServersForm
 from mailadmin.wizard.step_forms import as_validator
 
@@ -37,7 +37,7 @@ _ON_THE_PAGE = (
     *("method", "password", "login_format", "username", "provider_id", "protocol", "own_servers"),
     *(f"{protocol}_{part}" for protocol in ServerProtocol for part in ("host", "port", "tls_mode")),
     *("signs_in_again", "same_credentials", "sending_username", "sending_password", "sent_copies"),
-    *("window", "sync_minutes", "new_contacts", "notes", "at_once"),
+    *("window", "keep_months", "sync_minutes", "new_contacts", "notes", "at_once"),
 )
 
 
@@ -56,6 +56,7 @@ class SettingsForm(KindForm, StepServersForm):
     provider_id = SelectField(t("Provider"), coerce=int)
     own_servers = BooleanField(t("Use other servers for this account alone"))
     window = SelectField(t("Sync messages from"))
+    keep_months = SelectField(t("Keep here"))
     sync_minutes = StringField(t("Minutes between two syncs"))
     new_contacts = RadioField(t("Create contacts"))
     at_once = BooleanField(t("Save at once, and test afterwards"))
@@ -74,6 +75,7 @@ class SettingsForm(KindForm, StepServersForm):
         self.method.choices = _worded(words)
         self.new_contacts.choices = _worded(CONTACT_WORDS)
         self.window.choices = _worded(WINDOW_WORDS)
+        self.keep_months.choices = [SelectChoice(str(months or ""), t(word)) for months, word in KEEP_WORDS.items()]
         if not account.is_set_up:  # The set-up asks for it.
             del self.window, self.at_once
 
@@ -157,6 +159,7 @@ class SettingsForm(KindForm, StepServersForm):
             sent_copies=SentCopies(self.sent_copies.data),
             new_contacts=NewContacts(self.new_contacts.data),
             sync_minutes=int(minutes) if minutes else None,
+            keep_months=int(self.keep_months.data) if self.keep_months.data else None,
             window=Window(self.window.data) if self.window else None,
             protocol=ServerProtocol(self.protocol.data),
             login_format=self._login_format(provider_id),
@@ -212,6 +215,7 @@ def _values(account: Account) -> dict[str, Any]:
         "own_servers": bool(account.servers),
         "window": account.window.value,
         "sync_minutes": str(account.sync_minutes or ""),
+        "keep_months": str(account.keep_months or ""),
         "new_contacts": account.new_contacts.value,
     }
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import make_response, request
 
 from mailadmin import boot, db, queue, web
+from mailadmin.access.teams import check_members
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.connections import service as connections
@@ -16,6 +17,7 @@ from mailadmin.oauth.models import GrantKind
 from mailadmin.people import service as people
 from mailadmin.permissions import Permission
 from mailadmin.providers import service as providers
+from mailadmin.sync import settling
 from mailadmin.text import t
 from mailadmin.web import Answer
 from mailadmin.wizard.routes import bp
@@ -58,10 +60,13 @@ def _saved(account: Account, form: SettingsForm) -> Answer:
     """Save what was typed: at once, or when it has passed a test, if it is about the connection. Raises RuleBroken."""
     session, account_id = db.session(), account.id
     wish, version = form.wish(), form.version.data
+    if wish.new_contacts is not account.new_contacts:  # Its mail is gone through again, as soon as this is saved.
+        settling.go_through_again(session, [account_id])
     if form.forgets and wish.login.method is SignInMethod.OAUTH:
         return _saved_without_sign_in(account, form)
     if account.method is None and wish.login.password is None:  # Nothing to sign in with, so nothing to test either.
         accounts.change(session, account, wish=replace(wish, is_begun=True), version=version, actor=web.actor())
+        check_members(session, account)
         session.commit()
         return web.done("wizard.settings", said=t("Saved"), account_id=account_id)
     is_connecting = bool(accounts.changes_if(session, account, wish=wish, version=version) & accounts.CONNECTING)
@@ -69,6 +74,7 @@ def _saved(account: Account, form: SettingsForm) -> Answer:
         return _tested(account, form, saves=True)
     before = accounts.primary(session)
     accounts.change(session, account, wish=wish, version=version, actor=web.actor())
+    check_members(session, account)
     said = t("Saved")
     if before and account.is_primary and before is not account:
         said = t("Saved. It is the primary account now, in place of {address}", address=before.address)
@@ -89,6 +95,7 @@ def _saved_without_sign_in(account: Account, form: SettingsForm) -> Answer:
     accounts.forget_credentials(session, account, only=SignInMethod.OAUTH)
     wish = replace(form.wish(), is_begun=True)  # It has no sign-in until then.
     accounts.change(session, account, wish=wish, version=form.version.data, actor=web.actor())
+    check_members(session, account)
     if account.is_set_up:
         accounts.record_failure(
             session,

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from flask import request
+from flask_login import current_user
 
 from mailadmin import boot, db, queue, web
+from mailadmin.access import service as access
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts import system_mail
 from mailadmin.accounts.models import Account
@@ -129,7 +131,9 @@ def finished(account_id: int) -> Answer:
     if not account.is_set_up:
         return web.done("wizard.resume", account_id=account_id)
     can_send = accounts.server_of(account, Direction.OUTGOING) is not None
-    return web.page("wizard/finished.html", account=account, can_send=can_send, **sync.panel(session, account))
+    reads = access.rights(session, current_user.person, account) is not None
+    values = {"can_send": can_send, "reads": reads, "my_id": current_user.person.id, **sync.panel(session, account)}
+    return web.page("wizard/finished.html", account=account, **values)
 
 
 @bp.get("/accounts/<int:account_id>/set-up")

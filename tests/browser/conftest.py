@@ -11,7 +11,10 @@ import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, expect, sync_playwright
 
+from mailadmin import boot, db
+from mailadmin.config import read_settings
 from tests.browser.house import House, furnish
+from tests.conftest import SECRET_KEY
 from tests.factories import PASSWORD
 from tests.real import Installation
 from tests.servers.dovecot import Dovecot, a_message
@@ -117,6 +120,20 @@ def context(chromium: Browser, console: Installation) -> Iterator[BrowserContext
 
 
 @contextmanager
+def open_database(installation: Installation, **variables: str) -> Iterator[Installation]:
+    """Start it with these settings; this process shares its database, but not its queue."""
+    variables = {"SECRET_KEY": SECRET_KEY, "MAILADMIN_ALLOWED_NETWORKS": "127.0.0.0/8", **variables}
+    installation.start(**variables)
+    try:
+        url = f"sqlite:///{installation.folder / 'mailadmin.db'}"
+        boot.start(read_settings({**variables, "DATABASE_URL": url, "REDIS_URL": "unix:///nowhere/queue.sock"}))
+        yield installation
+    finally:
+        installation.stop()
+        db.database().engine.dispose()
+
+
+@contextmanager
 def listened_to(chromium: Browser, console: Installation, **options: Any) -> Iterator[BrowserContext]:
     """A browser at `console`; whatever its pages write to their console fails the test at its end."""
     size = {"width": 1440, "height": 900}
@@ -142,12 +159,17 @@ def expect_passed(where: Page | Locator) -> None:
     expect(where.get_by_role("status").filter(has_text="The test passed.")).to_have_count(1, timeout=20_000)
 
 
-def sign_in(page: Page, email: str = "ada@example.com") -> None:
-    """As an administrator, up to the Overview."""
+def give_password(page: Page, email: str, password: str = PASSWORD) -> None:
+    """Fill the page for it, and send it."""
     page.goto("/sign-in")
     page.get_by_label("E-mail address").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def sign_in(page: Page, email: str = "ada@example.com") -> None:
+    """As an administrator, up to the Overview."""
+    give_password(page, email)
     expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible()
 
 

@@ -28,7 +28,12 @@ WIM, TOMAS, SHARED, SALES, OLD, LEGACY = (f"{w}@{DOMAIN}" for w in ("wim", "toma
 # The other provider, whose owners make app passwords.
 MOOR = "moor.test"
 ORDERS, LOUD = f"orders@{MOOR}", f"loud@{MOOR}"
+# Those of the great ones, as Google and Microsoft have them: of an owner, of a delegate, and shared mailboxes.
+GALE, REEF = "gale.test", "reef.test"
+NORA, CHOIR = f"nora@{GALE}", f"choir@{GALE}"
+IDA, OTTO, DESK, ROBOT = (f"{who}@{REEF}" for who in ("ida", "otto", "desk", "robot"))
 WORD = "an old password 3"
+PEOPLE = (WIM, TOMAS, SHARED, SALES, OLD, LEGACY, ORDERS, LOUD, NORA, CHOIR, IDA, OTTO, DESK, ROBOT)
 CLIENT, CLIENT_SECRET = "mailadmin", "hush, a client secret"
 
 
@@ -45,7 +50,7 @@ class Harbour:
         self.idp = enter(OAuthServer(self.folder, town=self.town, host=SITE))
         self.idp.mail_scopes = frozenset({"mail"})
         users, asked = (
-            dict.fromkeys((WIM, TOMAS, SHARED, SALES, OLD, LEGACY, ORDERS, LOUD), WORD),
+            dict.fromkeys(PEOPLE, WORD),
             self.idp.introspection_url,
         )
         for address in users:
@@ -73,7 +78,10 @@ class Harbour:
         ]
         harbour = {"name": "Harbour", "domains": [DOMAIN], "servers": servers, "methods": ["oauth", "password"]}
         moor = {"name": "Moor Post", "domains": [MOOR], "servers": servers, "methods": ["app password"]}
-        file = {"mailadmin": "providers", "version": 1, "providers": [harbour, moor]}
+        great = {"servers": servers, "methods": ["oauth"]}
+        gale = {"name": "Gale", "domains": [GALE], "service_type": "google", **great}
+        reef = {"name": "Reef", "domains": [REEF], "service_type": "microsoft", **great}
+        file = {"mailadmin": "providers", "version": 1, "providers": [harbour, moor, gale, reef]}
         mailadmin(installation, "providers", "import", "-", typed=json.dumps(file))
         rows = folder / "accounts.csv"
         rows.write_text("address,password\n" + "".join(f"{who},{WORD}\n" for who in (OLD, LEGACY)))

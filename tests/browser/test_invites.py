@@ -90,6 +90,7 @@ def begun(page: Page, address: str) -> None:
     page.get_by_label("E-mail address").fill(address)
     page.get_by_role("main").get_by_role("button", name="Continue", exact=True).click()
     page.get_by_role("link", name="Ask the owner to connect it").click()
+    page.wait_for_url("**/invite")
 
 
 def choose_sender(page: Page, screenshots: Path) -> None:

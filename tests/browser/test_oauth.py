@@ -168,6 +168,7 @@ def test_2_an_account_is_connected_synced_and_sends(page: Page, harbour: Harbour
     eventually(lambda: harbour.sink.messages)
     assert harbour.sink.messages[0][:2] == (WIM, [WIM])
     page.goto(f"/mailbox/{number(page)}")
+    press(page, "Give yourself access")
     expect(page.locator(".msgs li").filter(has_text=f"Lamp 2 for {WIM}")).to_be_visible()
 
 

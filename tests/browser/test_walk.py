@@ -130,6 +130,7 @@ def test_04_folders_and_window_are_chosen_and_the_sync_runs(page: Page, screensh
 def test_05_messages_are_listed_newest_first_and_found(page: Page, screenshots: Path) -> None:
     sign_in(page)
     page.goto("/mailbox/1")
+    page.get_by_role("button", name="Give yourself access").click()
     listed = page.locator(".msgs li")
     expect(listed).to_have_count(50)
     page.get_by_role("link", name="INBOX").click()
@@ -138,7 +139,7 @@ def test_05_messages_are_listed_newest_first_and_found(page: Page, screenshots: 
     expect(listed.first).to_contain_text("Lamp 950")
     page.get_by_role("searchbox").fill("Lamp 77")
     page.get_by_role("searchbox").press("Enter")
-    expect(listed).to_have_count(19)  # 77, 177 … 977 and 770 … 779
+    expect(listed).to_have_count(11)  # 77 and 770 … 779
     picture(page, screenshots / "mailbox-search.png")
 
 

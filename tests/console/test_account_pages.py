@@ -18,6 +18,7 @@ from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import Secret
 from mailadmin.sync.models import Folder, Message, RunOutcome
 from tests import factories as people
+from tests.access.factories import give
 from tests.accounts.factories import a_provider, an_account
 from tests.conftest import both_databases
 from tests.console.factories import a_failed_check, a_healthy, an_ended_run, fail
@@ -207,32 +208,40 @@ def test_activity_page_has_days_and_a_way_to_older_ones(ada_at: Browser, session
 def test_readers_are_those_who_see_the_account(session: Session, ada: Person, wim: Person) -> None:
     boss = people.a_person(session, name="Boris Petrov", email="boris@example.com")
     gone = people.a_person(session, name="Olga Gone", email="olga@example.com")
+    own = an_account(session, kind=Kind.PERSONAL, owner_id=wim.id)
+    shared = an_account(session, address="shared@example.net")
+    for person in (boss, gone):
+        give(session, person, shared)
     gone.deactivated_at = db.now()
-    account = an_account(session, kind=Kind.PERSONAL, owner_id=wim.id)
     session.flush()
-    told = {person.id for person in access.readers(session, account)}
-    for person in (ada, wim, boss, gone):
-        try:
-            access.get_visible(session, person, account.id)
-            sees = True
-        except NotFound:
-            sees = False
-        assert (person.id in told) == sees
-    assert told == {ada.id, boss.id}
-    accounts.request_deletion(session, account, actor=SYSTEM)
-    assert access.readers(session, account) == []
+    for account, expected in ((own, {wim.id}), (shared, {boss.id})):
+        told = {person.id for person in access.readers(session, account)}
+        for person in (ada, wim, boss, gone):
+            try:
+                access.get_visible(session, person, account.id)
+                sees = True
+            except NotFound:
+                sees = False
+            assert (person.id in told) == sees
+        assert told == expected
+        accounts.request_deletion(session, account, actor=SYSTEM)
+        assert access.readers(session, account) == []
 
 
-def test_access_says_who_and_why_and_that_workers_see_nothing(ada_at: Browser, session: Session, wim: Person) -> None:
+def test_access_says_who_and_why_and_that_administrators_do_not_read_along(
+    ada_at: Browser, session: Session, wim: Person
+) -> None:
     account = an_account(session, kind=Kind.PERSONAL, owner_id=wim.id)
     team = an_account(session, address="b@example.net", kind=Kind.TEAM, team="Finance")
     session.commit()
     page = ada_at.get(f"/accounts/{account.id}/access")
     assert "1 person can open this mailbox" in page.text
-    assert "Administrators open every mailbox" in page.words(page.one("table"))
-    assert "Wim de Vries" not in page.words(page.one("table"))
-    assert "Wim de Vries" in page.text
-    assert "It belongs to the team Finance." in ada_at.get(f"/accounts/{team.id}/access").text
+    assert "Wim de VriesOwner Everything" in page.words(page.one("table"))
+    assert "Ada Lindqvist" not in page.words(page.one("table"))
+    assert "never its mail" in page.text
+    words = ada_at.get(f"/accounts/{team.id}/access").words()
+    assert "Nobody can open this mailbox" in words
+    assert "Everybody in the team Finance reads and sends from it." in words
 
 
 def a_message(session: Session, account: Account, number: int) -> None:

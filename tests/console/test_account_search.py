@@ -70,6 +70,7 @@ def test_filters_narrow_together_and_the_tabs_count_with_them(session: Session) 
     assert at_harbour.tallies == {
         "all": 2,
         "connected": 1,
+        "partial": 0,
         "syncing": 0,
         "attention": 0,
         "paused": 1,
@@ -161,23 +162,26 @@ def test_the_last_page_stands_for_every_page_beyond_it(session: Session) -> None
 
 def test_the_tabs_of_a_search_count_what_the_open_one_leaves_out(session: Session) -> None:
     a_healthy(session, "busy-sales@example.net").running_since = now()
+    a_healthy(session, "poor-sales@example.net").incomplete = "Sent: the server does not let us open this folder."
     accounts.pause(session, a_healthy(session, "old-sales@example.net"), actor=SYSTEM)
     an_account(session, address="new-sales@example.org", is_set_up=False)
     a_troubled(session, "orders@example.org")
     an_account(session, address="gone-sales@example.org", deleting_at=now())
     found = find(session, q="sales", state="attention")
     assert (found.rows, found.total, found.page, found.pages) == ([], 0, 1, 1)
-    assert found.tallies == {"all": 3, "connected": 0, "syncing": 1, "attention": 0, "paused": 1, "unfinished": 1}
+    tallies = {"all": 4, "connected": 0, "partial": 1, "syncing": 1, "attention": 0, "paused": 1, "unfinished": 1}
+    assert found.tallies == tallies
     assert find(session, q="sales", state="syncing").tallies == found.tallies
     assert [names(session, q="sales", state=tab) for tab in found.tallies] == [
-        "busy-sales new-sales old-sales",
+        "busy-sales new-sales old-sales poor-sales",
         "",
+        "poor-sales",
         "busy-sales",
         "",
         "old-sales",
         "new-sales",
     ]
-    assert account_search.elsewhere(session, Wanted(q="sales", state="attention")) == 3
+    assert account_search.elsewhere(session, Wanted(q="sales", state="attention")) == 4
 
 
 def test_the_state_that_queries_work_out_is_the_one_on_every_other_page(session: Session) -> None:

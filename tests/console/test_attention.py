@@ -160,7 +160,7 @@ def test_a_sync_that_is_not_complete_says_which_folder(session: Session) -> None
     a_healthy(session, "a@example.net").incomplete = "Sent: the server does not let us open this folder."
     session.flush()
     cause = found(session)[0]
-    assert (cause.state, cause.when) == ("incomplete", "never complete yet")
+    assert (cause.state, cause.when) == ("partial", "never complete yet")
     assert cause.why == "Sent: the server does not let us open this folder."
     assert cause.fix
     assert cause.fix.endpoint == "sync.folders"

@@ -89,6 +89,7 @@ def test_tallies_lead_to_the_tabs_of_the_list(ada_at: Browser) -> None:
         a_healthy(session, "ok@example.net")
         a_healthy(session, "busy@example.net").running_since = db.now()
         a_troubled(session, "bad@example.net", direction=OUT)
+        a_healthy(session, "poor@example.net").incomplete = "Sent: the server does not let us open this folder."
         accounts.pause(session, a_healthy(session, "paused@example.net"), actor=SYSTEM)
         an_account(session, address="new@example.net", is_set_up=False)
     page = ada_at.get("/overview/fleet", htmx=True)
@@ -97,11 +98,12 @@ def test_tallies_lead_to_the_tabs_of_the_list(ada_at: Browser) -> None:
         "/accounts?state=connected": "1Connected",
         "/accounts?state=syncing": "1Syncing",
         "/accounts?state=attention": "1Need attention",
+        "/accounts?state=partial": "1Not complete",
         "/accounts?state=paused": "1Paused",
         "/accounts?state=unfinished": "1Unfinished",
     }
     widths = [float(rect.get("width", 0)) for rect in page.root.iter(f"{SVG}rect")]
-    assert widths == [253, 253, 253, 253, 256]
+    assert widths == [210.3, 210.3, 210.3, 210.3, 210.3, 213.3]
     assert page.one("section", id="fleet").get("hx-trigger") == "every 30s"
 
 

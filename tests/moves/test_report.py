@@ -179,7 +179,7 @@ def test_pages_ask_as_little_for_many_accounts_as_for_few(ada_at: Browser) -> No
     provider = a_provider_that("Gale Mail", OAUTH, PASSWORD)
     with db.transaction() as session:
         many(session, provider, 300)
-    for path, most in (("/moves", 20), (f"/moves/providers/{provider.id}?page=6", 20), ("/moves/progress", 24)):
+    for path, most in (("/moves", 21), (f"/moves/providers/{provider.id}?page=6", 21), ("/moves/progress", 26)):
         with counted() as few:
             assert ada_at.get(path).status == 200
         assert len(few) <= most, path

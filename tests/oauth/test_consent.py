@@ -1,5 +1,7 @@
 """From the question in the browser to an account that signs in with what was granted, and back to its password."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
@@ -151,6 +153,20 @@ def test_an_answer_of_another_issuer_is_not_used(house: House) -> None:
     assert (refused.state, refused.failed_category) == (AttemptState.REFUSED, Category.POLICY)
 
 
+@pytest.mark.parametrize("promised", [True, False])
+def test_an_answer_without_its_issuer_is_used_only_where_none_was_promised(house: House, promised: bool) -> None:
+    house.idp.says_issuer = promised
+    attempt, url = house.begin(house.account())
+    answer = house.answer(url, "wim@example.org")
+    answer.pop("iss", None)
+    house.receive(attempt, answer)
+    house.work()
+    ended = house.attempt(attempt.id)
+    assert ended.state is (AttemptState.REFUSED if promised else AttemptState.DONE)
+    assert ended.failed_code == ("oauth_issuer" if promised else "")
+    assert house.idp.count("token") == (0 if promised else 1)
+
+
 def test_an_answer_that_took_too_long_is_not_used(house: House) -> None:
     attempt, url = house.begin(house.account())
     answer = house.answer(url, "wim@example.org")
@@ -171,6 +187,58 @@ def test_an_app_opens_mailboxes_without_a_person(house: House) -> None:
     house.age(account, 0)
     oauth.make_fresh(account.id, boot.settings().rules)
     assert house.idp.count("token", grant_type="client_credentials") == 2
+
+
+@both_databases
+def test_a_double_click_begins_one_attempt(house: House) -> None:
+    account, begun = house.account("support@example.org"), []
+    for _ in range(2):
+        with db.transaction() as session:
+            found = accounts.get(session, account.id)
+            about = {"kind": GrantKind.APPLICATION, "actor": SYSTEM, "came_from": "account"}
+            begun.append(oauth.begin_alone(session, found, **about).id)
+    assert begun[0] == begun[1]
+    house.work()
+    with db.transaction() as session:
+        again = oauth.begin_alone(session, accounts.get(session, account.id), **about)
+    assert again.id > begun[0]
+
+
+@both_databases
+def test_the_way_back_to_a_password_gives_the_grant_back(house: House) -> None:
+    account = house.account(password=PASSWORD)
+    assert house.connect(account, "wim@example.org").failed_message == ""
+    with db.transaction() as session:
+        oauth.restore_password(session, accounts.get(session, account.id), actor=SYSTEM)
+    assert house.idp.count("revoke") == 0
+    house.work()
+    assert house.idp.count("revoke") == 1
+    with db.reading() as session:
+        assert not oauth.waiting_revocations(session, limit=1)
+
+
+def test_what_somebody_else_granted_by_mistake_is_given_back_once_nobody_can_accept_it(house: House) -> None:
+    attempt = house.connect(house.account(), "tomas@example.org")
+    assert attempt.failed_code == oauth.WRONG_IDENTITY
+    house.work()
+    assert house.idp.count("revoke") == 0
+    with db.transaction() as session:
+        oauth.get_attempt(session, attempt.id).expires_at = db.now() - timedelta(hours=2)
+        session.flush()
+        oauth.forget_old_attempts(session)
+    house.work()
+    assert house.idp.count("revoke") == 1
+
+
+def test_a_grant_on_which_another_account_lives_is_not_given_back(house: House) -> None:
+    house.connected("tomas@example.org")
+    attempt = house.connect(house.account(), "tomas@example.org")
+    with db.transaction() as session:
+        oauth.get_attempt(session, attempt.id).expires_at = db.now() - timedelta(hours=2)
+        session.flush()
+        oauth.forget_old_attempts(session)
+    house.work()
+    assert house.idp.count("revoke") == 0
 
 
 def test_a_mailbox_that_does_not_let_the_app_in_is_no_matter_of_its_owner(house: House) -> None:

@@ -11,7 +11,7 @@ from mailadmin.connections import service as connections
 from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Direction
 from mailadmin.sync import service as sync
-from mailadmin.sync.jobs import run_sync
+from mailadmin.sync.jobs import run_first_sync, run_sync
 from mailadmin.sync.models import RunOutcome, SyncRun
 from tests.conftest import both_databases
 from tests.oauth.harbour import SALES
@@ -39,6 +39,7 @@ def synced(account: Account) -> SyncRun:
     with db.transaction() as session:
         run = sync.request_run(session, account=accounts.get(session, account.id), requested_by="Ada")
     run_sync(run.id)
+    run_first_sync(run.id)  # whichever of the two it is for
     with db.reading() as session:
         found = session.get(SyncRun, run.id)
         assert found is not None

@@ -106,7 +106,7 @@ def test_page_says_what_is_known(ada_at: Browser, lakeside: Provider) -> None:
     assert {a.get("rel") for a in outside} == {"noopener noreferrer"}
     assert "has refused these since 1 May 2025" in page.words(page.one("span", id="method_password-hint"))
     assert "no password is stored here" in page.words(page.one("span", id="method_oauth-hint"))
-    assert "It allows 15 connections per account at once. We use at most two" in page.words()
+    assert "It allows 15 connections per account at once. We use at most three" in page.words()
 
 
 def test_page_marks_what_was_changed_here_and_nothing_else(ada_at: Browser, lakeside: Provider) -> None:

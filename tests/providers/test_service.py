@@ -164,7 +164,7 @@ def test_lowest_tls_version_is_stored_and_its_change_recorded(session: Session) 
     session.commit()
     with db.reading() as other:
         assert service.get(other, provider.id).trust.minimum is TLSVersion.TLS_1_3
-    assert trail(session)[1:] == [("changed the provider Harbour Mail", "lowest TLS version: 1.2 to 1.3")]
+    assert trail(session)[1:] == [("changed the provider Harbour Mail", "lowest TLS version: “1.2” to “1.3”")]
     assert provider.version == 2
 
 
@@ -173,9 +173,9 @@ def test_lowering_below_1_2_is_a_line_of_its_own(session: Session) -> None:
     save(session, provider, name="Harbour", minimum_tls=TLSVersion.TLS_1_0)
     save(session, provider, name="Harbour", minimum_tls=TLSVersion.TLS_1_1)
     assert trail(session)[1:] == [
-        ("changed the provider Harbour", "name, lowest TLS version: 1.2 to 1.0"),
+        ("changed the provider Harbour", "lowest TLS version: “1.2” to “1.0”; name: “Harbour Mail” to “Harbour”"),
         ("lowered the lowest TLS version of the provider Harbour from 1.2 to 1.0", ""),
-        ("changed the provider Harbour", "lowest TLS version: 1.0 to 1.1"),
+        ("changed the provider Harbour", "lowest TLS version: “1.0” to “1.1”"),
     ]
 
 

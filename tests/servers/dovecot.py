@@ -289,7 +289,7 @@ class Dovecot:
         This is the fast way, about 10,000 a second. `flags` are maildir letters: S seen, F flagged, R answered, T
         deleted, D draft. Dovecot notices when the folder is next opened.
         """
-        cur = self._maildir(user, folder) / "cur"
+        cur = self.maildir(user, folder) / "cur"
         stamp, count = time.time_ns(), 0
         for count, entry in enumerate(messages, 1):
             raw, moment = entry if isinstance(entry, tuple) else (entry, None)
@@ -325,7 +325,8 @@ class Dovecot:
         session.login(user, self.users[user])
         return session
 
-    def _maildir(self, user: str, folder: str) -> Path:
+    def maildir(self, user: str, folder: str) -> Path:
+        """The folder on disk that holds a folder of the mailbox."""
         path = self.folder / "mail" / user
         if folder != "INBOX":
             path /= "." + folder.replace("/", ".")

@@ -12,7 +12,9 @@ from mailadmin.accounts.models import Account, Kind, NewContacts, SentCopies, Wi
 from mailadmin.db import now
 from mailadmin.mail.findings import Attempt, Discovery, Finding, Source, as_plain
 from mailadmin.mail.types import Direction, LoginFormat, Server, ServerProtocol, TLSMode
+from mailadmin.organisation import service as organisation
 from mailadmin.people.models import Person
+from mailadmin.permissions import SYSTEM
 from mailadmin.providers import service as providers
 from mailadmin.sync.models import Folder
 from mailadmin.wizard.models import Lookup
@@ -334,6 +336,9 @@ def original(session: Session, ada: Person) -> Account:
 
 
 def test_copy_takes_all_but_address_names_and_secrets(ada_at: Browser, session: Session, original: Account) -> None:
+    organisation.rename(session, name="Example Ltd")
+    organisation.change_teams(session, use_slots=False, have_many_accounts=True, actor=SYSTEM)
+    session.commit()
     page = ada_at.get(f"/accounts/new?copy={original.id}")
     assert "A copy of orders@example.net" in page.words()
     assert (page.value("address"), page.value("name"), page.value("team")) == ("", "", "Sales")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailadmin import db, queue
@@ -11,10 +12,12 @@ from mailadmin.accounts.models import Account, Kind, NewContacts, SentCopies, Wi
 from mailadmin.activity import service as activity
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
+from mailadmin.contacts.models import Contact
 from mailadmin.mail.types import Direction, LoginFormat, ServerProtocol, SignInMethod
 from mailadmin.people.models import Person
 from tests.accounts.factories import PASSWORD, a_provider, an_account, imap, smtp
 from tests.pages import Browser
+from tests.sync.settling import a_letter, a_mailbox, put, settle
 
 OWN = {
     "own_servers": "y",
@@ -123,6 +126,27 @@ def test_mistakes_are_listed_in_the_order_of_the_page(ada_at: Browser, account: 
 @pytest.mark.parametrize("minutes", ["0", "1441", "²", "9" * 40])
 def test_interval_that_cannot_be_is_told(ada_at: Browser, account: Account, minutes: str) -> None:
     assert ada_at.post(path(account), typed(account, sync_minutes=minutes)).error("sync_minutes")
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [("24", 24), ("", None)])
+def test_how_long_mail_is_kept_is_chosen(ada_at: Browser, account: Account, chosen: str, kept: int | None) -> None:
+    page = ada_at.post(path(account), typed(account, keep_months=chosen), follow=True)
+    assert page.value("keep_months") == chosen
+    with db.reading() as session:
+        account = service.get(session, account.id)
+    assert account.keep_months == kept
+    assert ada_at.post(path(account), typed(account, keep_months="5")).error("keep_months")
+
+
+def test_another_rule_for_contacts_has_older_mail_gone_through_again(ada_at: Browser, booted: object) -> None:
+    account = a_mailbox(new_contacts=NewContacts.NOBODY)
+    put(account, a_letter(1))
+    settle(account)
+    kept = typed(account, smtp_host="", smtp_port="", window="everything")
+    assert ada_at.post(path(account), {**kept, "version": "1", "new_contacts": "everybody"}).status == 303
+    settle(account)
+    with db.reading() as session:
+        assert session.scalars(select(Contact.address)).all() == ["ada@example.org"]
 
 
 def test_id_of_another_account_is_refused(ada_at: Browser, account: Account) -> None:
