@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 PYTEST := $(BIN)/python -m pytest
 # Files in parallel: most tests wait for servers and processes. One file stays in one process, in its order; the files
 # come in the order of tests/conftest.py.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 # Compiled once, tests start quicker, and so does every `mailadmin` that they start.
 unexport PYTHONDONTWRITEBYTECODE
 # What `make test` runs on SQLite and `make test-postgresql` on PostgreSQL; the rest asks for both by itself.

@@ -142,6 +142,12 @@ def test_somebody_with_a_role_of_ones_own_sees_and_does_what_it_says(ada_at: Bro
     assert [theirs.get(path).status for path in ("/", "/audit", "/workers", "/providers/new", "/settings")] == [
         *(200, 200, 403, 403, 403)
     ]
+    with db.transaction() as session:
+        account_id = accounts.an_account(session).id
+    for path in ("/", "/accounts", "/providers", f"/accounts/{account_id}"):
+        words = theirs.get(path).words()
+        assert not [deed for deed in ("New account", "New provider", "Delete…", "Test all") if deed in words], path
+    assert "New account" in ada_at.get("/accounts").words()
     assert "Clerk" in ada_at.get("/roles").words()
     assert "Somebody has this role" in ada_at.post(f"/roles/{role_id}/delete", follow=True).words()
     assert ada_at.post(f"/roles/{role_id}", {"name": "Watcher", "permissions": ["manage people"]}).status == 303

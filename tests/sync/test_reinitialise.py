@@ -1,7 +1,9 @@
 """Reading again: whatever happened to our rows, afterwards they are what the server has, and nobody saw a gap."""
 
+import json
 import subprocess
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -17,8 +19,8 @@ from mailadmin.sync import service
 from mailadmin.sync.models import Folder, Message, RoleSource, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
 from tests.accounts import factories as accounts
-from tests.conftest import both_databases
-from tests.real import COMMAND, eventually
+from tests.conftest import SECRET_KEY, both_databases
+from tests.real import COMMAND, environment, eventually
 from tests.sync.factories import (
     Box,
     Kept,
@@ -32,9 +34,24 @@ from tests.sync.factories import (
     stored_run,
     synced,
 )
-from tests.sync.test_killer import last_words, variables
 
 pytestmark = pytest.mark.usefixtures("booted")
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """The environment of a process that works for the installation under test."""
+    return environment(
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        SECRET_KEY=SECRET_KEY,
+        MAILADMIN_ALLOWED_NETWORKS="127.0.0.0/8",
+        MAILADMIN_CA_FILE=str(settings.rules.ca_file),
+    )
+
+
+def last_words(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    said, _ = process.communicate(timeout=60)
+    return dict(json.loads(said))
 
 
 def again(account: Account, path: str | None = None) -> None:

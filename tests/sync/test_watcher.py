@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import select
 
-from mailadmin import db, leases, queue
+from mailadmin import db, leases, queue, sealed
 from mailadmin.accounts.models import Account, Health
 from mailadmin.mail.errors import Category
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM
+from mailadmin.sealed import Secret
 from mailadmin.sync import watching
 from mailadmin.sync.models import Message, SyncRun
 from mailadmin.sync.run import perform
@@ -178,15 +179,10 @@ def test_accounts_that_come_change_pause_and_go_are_followed(box: Box, watch: Wa
 def test_a_refused_password_pauses_the_account_after_one_knock(box: Box, watch: Watch) -> None:
     account = box.account()
     synced(account)
-    box.dovecot.users[box.user] = "another"
-    users = box.dovecot.folder / "users"
-    before = users.read_text()
-    users.write_text(before.replace(f"{box.user}:{{PLAIN}}password", f"{box.user}:{{PLAIN}}another"))
-    try:
-        watch.until(lambda: account_now(account).health is Health.NEEDS_ATTENTION)
-    finally:
-        users.write_text(before)
-        box.dovecot.users[box.user] = "password"
+    with db.transaction() as session:  # Dovecot would take the old password for a moment if we changed it there.
+        credential = session.get_one(Account, account.id).credentials[0]
+        credential.secret_id = sealed.keep(session, Secret("another"), purpose="password")
+    watch.until(lambda: account_now(account).health is Health.NEEDS_ATTENTION)
     assert account_now(account).health_category is Category.AUTH
     with db.reading() as session:
         run = session.scalars(select(SyncRun).order_by(SyncRun.id.desc())).first()

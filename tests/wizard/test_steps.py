@@ -24,12 +24,10 @@ from tests.pages import Browser
 TYPED = "typed just now 9"
 ADDRESS = "orders@example.net"
 MODES = {f"{protocol}_tls_mode": "implicit" for protocol in ("imap", "pop3", "smtp")}
+HOSTS = {"imap_host": "imap.example.net", "imap_port": "993", "smtp_host": "smtp.example.net", "smtp_port": "465"}
 BY_HAND: dict[str, Any] = {
     "protocol": "imap",
-    "imap_host": "imap.example.net",
-    "imap_port": "993",
-    "smtp_host": "smtp.example.net",
-    "smtp_port": "465",
+    **HOSTS,
     "login_format": "address",
     "same_credentials": "y",
     "sent_copies": "automatic",
