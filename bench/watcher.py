@@ -7,6 +7,7 @@ happens (goal: 1 %); the seconds from a server's word to the run in the database
 """
 
 import argparse
+import functools
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,11 +157,23 @@ def report(what: str, value: float, goal: float | None = None) -> None:
     print(json.dumps(figure), flush=True)
 
 
+def _await(condition: Callable[[], bool], seconds: float, *, every: float) -> None:
+    """Come back when `condition` is true. Raises TimeoutError after `seconds`: a bench ends, whatever happens."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"Still not so after {seconds:.0f} s.")
+        time.sleep(every)
+
+
+def _differ(before: int) -> bool:
+    return runs() != before
+
+
 def measure(server: Server, pid: int, number: int) -> None:
     """Wait for all connections, then for nothing, then for news."""
     began = time.monotonic()
-    while watched() < number:
-        time.sleep(0.5)
+    _await(lambda: watched() >= number, 900.0, every=0.5)
     report(f"seconds until {number} accounts are watched", time.monotonic() - began)
     time.sleep(5)
     used, began = cpu_seconds(pid), time.monotonic()
@@ -172,8 +186,7 @@ def measure(server: Server, pid: int, number: int) -> None:
     for n in range(0, number, max(number // 20, 1)):
         before, began = runs(), time.monotonic()
         server.tell(n)
-        while runs() == before:
-            time.sleep(0.005)
+        _await(functools.partial(_differ, before), 60.0, every=0.005)
         latencies.append(time.monotonic() - began)
     report("seconds from a server's word to the run, median", statistics.median(latencies))
     report("seconds from a server's word to the run, longest", max(latencies), 2.0)

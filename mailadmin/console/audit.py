@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from mailadmin.accounts.models import Account
 from mailadmin.activity.models import Activity
 from mailadmin.activity.service import ActivityKind
+from mailadmin.console.paging import PAGE, Paged, within
 
-PAGE = 50
 MOST_WORDS = 10
 BATCH = 1000  # rows of a file that are read at once
 COLUMNS = ("when", "who", "what", "detail", "about", "from")
@@ -31,7 +31,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Paged):
     """One page of entries, newest first: `total` of those that were looked for, `of_all` that there are.
 
     `addresses` are those of the accounts that are still there, by id.
@@ -43,23 +43,13 @@ class Found:
     of_all: int
     page: int
 
-    @property
-    def pages(self) -> int:
-        """How many pages there are."""
-        return -(-self.total // PAGE)
-
-    @property
-    def place(self) -> int:
-        """The place of the first row."""
-        return (self.page - 1) * PAGE + 1 if self.total else 0
-
 
 def find(session: Session, wanted: Wanted, *, page: int) -> Found:
     """The page `page`, from 1, of what is `wanted`; a page beyond the last is the last."""
     query = _query(wanted)
     total = session.scalar(select(func.count()).select_from(query.with_only_columns(Activity.id).subquery())) or 0
     of_all = total if wanted == Wanted() else session.scalar(select(func.count(Activity.id))) or 0
-    page = min(max(page, 1), max(1, -(-total // PAGE)))
+    page = within(page, total)
     rows = session.scalars(query.order_by(Activity.id.desc()).limit(PAGE).offset((page - 1) * PAGE)).all()
     named = select(Account).where(
         Account.id.in_({row.account_id for row in rows} - {None}), Account.deleting_at.is_(None)

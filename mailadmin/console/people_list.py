@@ -10,11 +10,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from mailadmin.access import slots
 from mailadmin.access.models import Access
 from mailadmin.accounts.models import Account, Kind
+from mailadmin.console.paging import PAGE, Paged, within
 from mailadmin.people import teams
 from mailadmin.people.models import Person, SignIn, Team, TeamMember
 from mailadmin.permissions import PersonRole
 
-PAGE = 50
 PICKED = 20  # rows of a picker
 MOST_WORDS = 10
 
@@ -46,23 +46,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Paged):
     """One page of people: `total` of those that were searched for, `of_all` that there are."""
 
     rows: Sequence[Row]
     total: int
     of_all: int
     page: int
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are."""
-        return -(-self.total // PAGE)
-
-    @property
-    def first(self) -> int:
-        """The place of the first row."""
-        return (self.page - 1) * PAGE + 1 if self.total else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +72,7 @@ def find(session: Session, wanted: Wanted) -> Found:
     if wanted.team.isdigit():
         query = query.where(_is_in(TeamMember.team_id == int(wanted.team)))
     total, of_all = _count(session, query), _count(session, select(Person))
-    page = min(max(wanted.page, 1), max(1, -(-total // PAGE)))
+    page = within(wanted.page, total)
     order = func.lower(Person.name), Person.id
     people = session.scalars(query.order_by(*order).limit(PAGE).offset((page - 1) * PAGE)).unique().all()
     return Found(_rows(session, people), total, of_all, page)
