@@ -17,6 +17,7 @@ LONGEST = 1_000_000
 _LAYERS = ("imap", "smtp", "pop3", "oauth", "graph", "net", "tls", "local")
 # The category of what we do not know, where the layer in which it was said allows no other.
 _UNKNOWN_IN = {"tls": "tls", "net": "network", "oauth": "oauth"}
+_UNKNOWN = "unknown"
 _NOBODY = {"other", "unknown", "none", "any"}
 # Port of SSL/TLS and of STARTTLS. Where the protocol is not known, all three are named.
 _PORTS = {"imap": ("993", "143"), "smtp": ("465", "587"), "pop3": ("995", "110")}
@@ -58,7 +59,7 @@ def explain(text: str, *, protocol: str, provider: str, method: str, address: st
     found = catalogue.find(text, where=protocol, family=family, method=method)
     if found and method == "oauth" and blames_password(found.category, found.id):
         found = catalogue.rule(REFUSED_TOKEN)
-    rule = found or catalogue.rule("unknown")
+    rule = found or catalogue.rule(_UNKNOWN)
     assert rule is not None
     category = rule.category if found else _UNKNOWN_IN.get(protocol, rule.category)
     words = _words(protocol or catalogue.layer_in(text), address)
@@ -66,7 +67,8 @@ def explain(text: str, *, protocol: str, provider: str, method: str, address: st
         "rule": rule.id,
         "category": category or "harmless",
         "title": _filled(rule.title, words),
-        "cause": _filled(rule.cause, words) + _grounds(rule),
+        "cause": _grounds(rule) + _filled(rule.cause, words),
+        "sure": not rule.guessed_by and found is not None,
         "action": [_filled(sentence, words) for sentence in rule.action],
         "command": t(rule.command, **words | {"address": address or "ADDRESS", "user": address or "ADDRESS"}),
         "links": list(rule.links),
@@ -96,7 +98,9 @@ def _words(protocol: str, address: str) -> dict[str, str]:
 def _grounds(rule: Rule) -> str:
     """How a guess came about; nothing for what a rule really heard."""
     said = ", ".join(f"“{word}”" for word in rule.guessed_by)
-    return t(" This is a guess: no rule knows these words, but {words} point to it.", words=said) if said else ""
+    if not said:
+        return ""
+    return t("No rule fits these words well; because of {words} they probably mean this. ", words=said)
 
 
 def _filled(sentence: str, words: dict[str, str]) -> str:
@@ -106,7 +110,8 @@ def _filled(sentence: str, words: dict[str, str]) -> str:
 
 
 def _sentences(told: dict[str, Any]) -> str:
-    lines = [told["title"], told["cause"]]
+    is_guess = not told["sure"] and told["rule"] != _UNKNOWN
+    lines = [t("Probably: {title}", title=told["title"]) if is_guess else told["title"], told["cause"]]
     lines += [f"  {number}. {sentence}" for number, sentence in enumerate(told["action"], 1)]
     lines += [t("Command: {line}", line=told["command"])] if told["command"] else []
     lines += [t("More: {link}", link=link) for link in told["links"]]

@@ -1,4 +1,8 @@
-"""Says in plain words what an error means and what to do: takes the rule of the catalogue and fills in its words."""
+"""Says in plain words what an error means and what to do: takes the rule of the catalogue and fills in its words.
+
+Where only a vague rule or none knows the server's words, what they probably mean is said beside it, as a guess. A guess
+changes nothing but the words: category, turn and retry, by which accounts pause and sync tries again, stay.
+"""
 
 from typing import Any
 
@@ -12,6 +16,10 @@ from mailadmin.text import t
 # These follow from a code (RFC 6749 5.2, a status), which decides; the rule that fits the words beside it explains.
 _DECIDED = (Category.OAUTH, Category.THROTTLED)
 _OF_PEOPLE = (Category.OAUTH, Category.AUTH)
+_MOST_ACTIONS = 4
+_UNHEARD = "{cause} The server’s words are not known to us. They probably mean: {title}."
+_HALF_HEARD = "{cause} All of the server’s words together may also mean: {title}."
+_PROBABLE = 0.5  # What is less likely is not told to people whose account it is.
 
 
 def diagnose(
@@ -25,10 +33,12 @@ def diagnose(
     alone: bool = False,
 ) -> dict[str, Any]:
     """What `error` means, fit for JSON: {rule, category, title, cause, action (sentences, likeliest first), command,
-    links, turn, retry, server_text, direction, certificate, stage}.
+    links, turn, retry, server_text, direction, certificate, stage, probably}.
 
     `stage` is where it happened, `user_name` what we signed in with, `address` the account's. `server_text` is the
     server's own text, scrubbed by whoever raised the error; `certificate` what it showed, where that was the trouble.
+    `probably` is {rule, category, title} of what its words may mean where no rule knows them, and cause and action say
+    so; otherwise None.
     `alone`: the app signs in by itself, so there is no owner who could sign in again.
     """
     rule = catalogue.rule(error.code) or catalogue.general(
@@ -37,9 +47,10 @@ def diagnose(
     words = _words(error, direction, server, user_name, address)
     category = error.category if error.category in _DECIDED else rule.category or error.category
     is_for_person = category in _OF_PEOPLE and rule.turn is not Turn.ADMINISTRATOR
+    told = _told(rule, words) | (_for_app(address) if alone and is_for_person else {})
     return (
-        _told(rule, words)
-        | (_for_app(address) if alone and is_for_person else {})
+        told
+        | _guessed(rule, _probable(error, rule, server), told, words)
         | {
             "category": category.value,
             "server_text": error.detail,
@@ -48,6 +59,36 @@ def diagnose(
             "stage": stage.value if stage else None,
         }
     )
+
+
+def _probable(error: MailError, rule: Rule, server: Server | None) -> Rule | None:
+    """What the server's words may mean, if that is something else than `rule`, which knows no more than they say."""
+    if not error.detail or rule.seen or not (rule.heard is None or rule.vague or rule.broad):
+        return None
+    found = catalogue.find(
+        error.detail,
+        where=server.protocol if server else "",
+        family=catalogue.family_of(server.host) if server else "",
+        method="oauth" if error.category is Category.OAUTH else "",
+    )
+    if found is None or not found.guessed_by or found.likely < _PROBABLE:
+        return None
+    known = {error.category, rule.category}
+    return None if found.category in (known | {Category.AUTH} if Category.OAUTH in known else known) else found
+
+
+def _guessed(rule: Rule, found: Rule | None, told: dict[str, Any], words: dict[str, object]) -> dict[str, Any]:
+    """What is said besides `told`, which is `rule`'s, where the words may mean `found`; the server's verdict stays."""
+    if found is None:
+        return {"probably": None}
+    title = t(found.title, **words)
+    advice = [t(sentence, **words) for sentence in found.action]
+    known = told["action"]
+    return {
+        "probably": {"rule": str(found.id), "category": str(found.category), "title": title},
+        "cause": t(_UNHEARD if rule.heard is None else _HALF_HEARD, cause=told["cause"], title=title),
+        "action": [*known[:1], *(each for each in (*advice, *known[1:]) if each not in known[:1])][:_MOST_ACTIONS],
+    }
 
 
 def _for_app(address: str) -> dict[str, Any]:

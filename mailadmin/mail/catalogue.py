@@ -4,9 +4,10 @@ A rule is found in one of three ways. Something that we saw ourselves (a name th
 offered) names its rule: the `code` of a MailError is the id of a rule. Text of a server is compared with the patterns
 of all rules that fit where it was said, in the order of the files and within them; the first that fits wins, so
 particular rules stand before general ones: those of providers, what systems and TLS libraries say, particular words of
-every protocol (words.toml), codes of each protocol, vaguer words (general.toml). Where none fits, or only a vaguer one,
-all the words together may point to a category (guess.py), whose general rule then holds; it also holds where they speak
-loudly against the few words that a broad rule heard. What fits nothing gets the general rule of its category.
+every protocol (words.toml), codes of each protocol, vaguer words (general.toml). Where none fits, all the words
+together may point to a category (guess.py), whose general rule then holds; it also holds where they speak loudly
+against what a rule heard, the louder, the more particular the rule. Whoever must not err asks to be `sure`: then
+nothing is guessed. What fits nothing gets the general rule of its category.
 
 Each rule in a file:
     id        stable; found in tables, exports and tests
@@ -20,7 +21,7 @@ Each rule in a file:
     links     pages of the provider that help, https
     heard     the pattern for a server's text, compared without regard to case; see legible.py
     sample    a real text that `heard` fits
-    broad     true where few words decide, so that all the words together may speak against it
+    broad     true where few words decide, so that all the words together may more easily speak against it
     vague     false in the file of vague rules (general.toml) where one is exact
     where     protocols and layers in which it is said: imap smtp pop3 oauth graph net tls local; none means all
     family    provider families: google microsoft yahoo ...; none means all
@@ -65,7 +66,10 @@ FILES = (
     "own",
 )
 VAGUE = "general"
-_CLEARLY, _LOUDLY = 1.5, 2.0  # How much likelier (log-odds) a guess has to be than a vague rule, and than another one.
+EXACT = frozenset({"entra", "google", "microsoft", "oauth", "graph", "providers", "network"})
+# How much likelier (log-odds) a guess has to be than a vague or broad rule, than others, than one of an exact file.
+# Found with texts that were new to both.
+_OVER_VAGUE, _OVER_OTHERS, _OVER_EXACT = 1.5, 2.5, 4.0
 _PROTOCOLS = {"imap", "smtp", "pop3"}
 _LAYERS = {"net", "tls", "oauth", "graph", "local"}
 _TOKEN_LAYERS = {"oauth", "graph"}  # What they say is about a token, which nobody has who signs in with a password.
@@ -130,7 +134,7 @@ class Retry(StrEnum):
 class Rule:
     """One diagnosis and when it holds; see the top of this file. `category` None is harmless.
 
-    `guessed_by` are the words that point to it, where nothing more than words does.
+    `guessed_by` are the words that point to it, where nothing more than words does, and `likely` (0 to 1) how strongly.
     """
 
     id: str
@@ -153,13 +157,17 @@ class Rule:
     seen: bool = False
     broad: bool = False
     vague: bool = False
+    exact: bool = False
     guessed_by: tuple[str, ...] = ()
+    likely: float = 1.0
 
 
 @cache
 def rules() -> tuple[Rule, ...]:
     """All rules, in the order in which they are looked through."""
-    return tuple(_rule({"vague": name == VAGUE} | entry) for name in FILES for entry in _entries(name))
+    return tuple(
+        _rule({"vague": name == VAGUE, "exact": name in EXACT} | entry) for name in FILES for entry in _entries(name)
+    )
 
 
 def _entries(name: str) -> list[dict[str, Any]]:
@@ -196,7 +204,7 @@ def rule(code: str) -> Rule | None:
 
 
 def find(text: str, *, where: str = "", family: str = "", method: str = "", sure: bool = False) -> Rule | None:
-    """The first rule whose pattern fits `text`; where that is none or a vague one, what its words point to.
+    """The first rule whose pattern fits `text`, unless there is none or all its words point elsewhere.
 
     `where` is the protocol or layer in which it was said, `family` the provider's, `method` password or oauth; an empty
     one is not known. The text itself may show them; without a family, rules for particular ones do not fit, and where
@@ -210,9 +218,7 @@ def find(text: str, *, where: str = "", family: str = "", method: str = "", sure
     best = _first(heard, where, spoken, family, method)
     if best is None and (spread := _JOINED.sub(" ", heard)) != heard:
         best = _first(spread, where, layer_in(spread), family, method)
-    if sure or not (best is None or best.vague or best.broad):
-        return best
-    return _guessed(heard, where or spoken, family, method, best)
+    return best if sure else _guessed(heard, where or spoken, family, method, best)
 
 
 def _first(heard: str, where: str, spoken: str, family: str, method: str) -> Rule | None:
@@ -249,13 +255,19 @@ def _order(where: str, family: str, method: str, network_first: bool) -> tuple[R
 
 def _guessed(heard: str, where: str, family: str, method: str, best: Rule | None) -> Rule | None:
     """The general rule of the category to which the words point; `best` where they say no more than it does."""
-    against = "" if best is None else best.category or HARMLESS
-    margin = _CLEARLY if best is None or best.vague else _LOUDLY
-    guessed = guess(heard, where=where, family=family, method=method, against=against, margin=margin)
+    found = "" if best is None else best.category or HARMLESS
+    guessed = guess(heard, where=where, family=family, method=method, found=found, trust=_trust(best))
     if guessed is None:
         return best
     direction = Direction.OUTGOING if where == "smtp" else Direction.INCOMING
-    return replace(general(guessed.category, direction=direction), guessed_by=guessed.words)
+    rule = general(guessed.category, direction=direction)
+    return replace(rule, guessed_by=guessed.words, likely=guessed.likely)
+
+
+def _trust(best: Rule | None) -> float:
+    if best is None:
+        return 0
+    return _OVER_VAGUE if best.vague or best.broad else _OVER_EXACT if best.exact else _OVER_OTHERS
 
 
 def layer_in(text: str) -> str:

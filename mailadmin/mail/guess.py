@@ -1,14 +1,16 @@
-"""Guesses what a text is about from its single words, where no rule of the catalogue hears anything particular in it.
+"""Guesses what a text is about from how its words are spelt, where no rule of the catalogue hears anything particular.
 
-Every word that stands in several of the labelled texts (tests/mail/texts.jsonl) has a weight for each category: above
-zero where it speaks for it, below where it speaks against it. A reply code counts as a word, and so do its class
-(RFC 5321, RFC 3463), the protocol, the provider's family and the way of signing in. The weights of a text's words are
-added up, and the category with the highest sum is the guess, if it is likely enough. `python -m tests.mail.weigh`
-makes the weights anew from the texts; they stand there in tenths.
+A text is cut into pieces, three or four letters long, within its words: so forms of a word, and what is written
+together, look alike. A reply code counts as a piece, and so do its class (RFC 5321, RFC 3463), the protocol, the
+provider's family and the way of signing in. Every piece that stands in several of the labelled texts
+(tests/mail/texts.jsonl) has a weight for each category: above zero where it speaks for it, below where it speaks
+against it. The sum of the weights says how likely whoever labels texts would accept a category.
+`python -m tests.mail.weigh` makes the weights anew from the texts.
 """
 
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,19 +18,23 @@ from pathlib import Path
 from mailadmin.mail.errors import Category
 
 FILE = Path(__file__).parent / "rules" / "weights.txt"
-ALWAYS = "*"  # A word of every text: how frequent a category is anyway.
+ALWAYS = "*"  # A piece of every text: how frequent a category is anyway.
 HARMLESS = "harmless"
-NAMES = (*(category.value for category in Category), HARMLESS)  # In the order of the weights of a word.
-_LIKELY = 0.3  # A guess has to be this likely.
+NAMES = (*(category.value for category in Category), HARMLESS)  # In the order of the weights of a piece.
+AROUND = 0.3  # What is known besides the text counts as much as so many of its pieces together.
+LOWEST, STEP = -6.6, 0.15  # The weight that the first sign of SIGNS stands for, and how much more each one does.
+SIGNS = "".join(map(chr, range(33, 127)))
+_LIKELY = 0.2  # A guess has to be this likely.
 _FEWEST, _SHOWN = 2, 3  # Words that have to speak for a guess, and words that are shown.
+_FAMILIAR = 0.75  # So much of a word has to have weights.
+_READ = 1000  # Characters in which the words to show are looked for.
+_SHORTEST, _LONGEST = 3, 4
 _EMPTY = re.compile(r"the|and|for|are|was|were|ha[sd]|have|its|not|but|you|your|our|this|that|with|from|while|when")
 _FIRST, _LAST = 80, 40  # Words of a long text that count: what happened stands at its ends.
 _JOINED = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _NAMES = re.compile(r"\S+@\S+|\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|de|ru)\b")
-_NEGATED = re.compile(
-    r"\b(ca|do|does|did|could|is|are|was|were|has|have|had|would|wo)n['’]?t\b|\bcannot\b", re.IGNORECASE
-)
-_WORD = re.compile(r"[^\W\d_]+|\d[\d.]*\d|\d")
+_NUMBERS = re.compile(r"\d{4,}")
+_WORD = re.compile(r"[^\W\d_]{3,}")
 _REPLY = re.compile(r"(?<![\d.])[2345]\d\d(?![\d.])")
 _STATUS = re.compile(r"(?<![\d.])([45])\.(\d)\.\d{1,3}(?![\d.])")
 
@@ -43,45 +49,73 @@ class Guess:
 
 
 def guess(
-    text: str, *, where: str = "", family: str = "", method: str = "", against: str = "", margin: float = 0
+    text: str, *, where: str = "", family: str = "", method: str = "", found: str = "", trust: float = 0
 ) -> Guess | None:
-    """What the words of `text`, which has to be legible, point to; None where they are too few or point nowhere.
+    """What `text`, which has to be legible, is most likely about; None where no word of it tells anything else.
 
-    What speaks `against` it is the category that a rule found, one of NAMES: a guess has to be likelier by the `margin`
-    (in log-odds).
+    `found` is the one of NAMES that a rule says, and `trust` how much that counts (in log-odds). That all is well is
+    never guessed.
     """
-    weights = _weights()
-    known = [word for word in sorted(words_of(text)) if word in weights]
-    around = [word for word in (ALWAYS, *circumstances(where, family, method)) if word in weights]
-    sums = [sum(column) for column in zip(*(weights[word] for word in (*known, *around)), strict=True)]
+    sums = _sums(text, circumstances(where, family, method))
+    if found:
+        sums[NAMES.index(found)] += trust
     best = max(range(len(NAMES)), key=sums.__getitem__)
     likely = 1 / (1 + math.exp(-sums[best]))
-    rival = sums[NAMES.index(against)] + margin if against else -math.inf
-    speaking = sorted((-weights[word][best], word) for word in known if _is_telling(word) and weights[word][best] > 0)
-    if NAMES[best] == HARMLESS or likely < _LIKELY or sums[best] <= rival or len(speaking) < _FEWEST:
+    if NAMES[best] in (found, HARMLESS) or likely < _LIKELY or len(words := _speaking(text, best)) < _FEWEST:
         return None
-    return Guess(Category(NAMES[best]), likely, tuple(word for _, word in speaking[:_SHOWN]))
+    return Guess(Category(NAMES[best]), likely, words)
 
 
-def words_of(text: str) -> set[str]:
-    """The words of a legible text that have weights, among them the classes of its codes, such as 5xx and 5.7."""
-    text = _NEGATED.sub(lambda found: "can not" if found[0].lower()[:2] == "ca" else f"{found[1]} not", text)
-    said = _WORD.findall(_NAMES.sub(" ", _JOINED.sub(" ", text)).lower())
-    words = {*said[:_FIRST], *said[_FIRST:][-_LAST:]}
-    words |= {f"{code[0]}xx" for code in _REPLY.findall(text)}
-    return words | {f"{major}.{subject}" for major, subject in _STATUS.findall(text)}
+def values(text: str, around: Iterable[str]) -> dict[str, float]:
+    """The pieces of a legible text, and what is known `around` it, with how much each counts."""
+    pieces = set(pieces_of(text))
+    share = 1 / math.sqrt(max(1, len(pieces)))
+    return dict.fromkeys(pieces, share) | dict.fromkeys(around, AROUND) | {ALWAYS: 1.0}
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """The pieces of a legible text; where a word begins or ends they have a space."""
+    said = _NUMBERS.sub("0", _NAMES.sub(" ", _JOINED.sub(" ", text)).lower()).split()
+    for word in {*said[:_FIRST], *said[_FIRST:][-_LAST:]}:
+        padded = f" {word} "
+        for length in range(_SHORTEST, min(_LONGEST, len(padded)) + 1):
+            yield from (padded[start : start + length] for start in range(len(padded) - length + 1))
+    yield from (f"{code[0]}xx" for code in _REPLY.findall(text))
+    yield from (f"{major}.{subject}" for major, subject in _STATUS.findall(text))
 
 
 def circumstances(where: str, family: str, method: str) -> tuple[str, ...]:
-    """What is known besides the text, as words with weights."""
+    """What is known besides the text, as pieces with weights."""
     return f"in:{where}", f"at:{family}", f"by:{method}"
 
 
-def _is_telling(word: str) -> bool:
-    return word.isalpha() and len(word) > 2 and not _EMPTY.fullmatch(word)
+def _sums(text: str, around: Iterable[str]) -> list[float]:
+    """The log-odds of each of NAMES."""
+    weights, sums = _weights(), [0.0] * len(NAMES)
+    for piece, value in values(text, around).items():
+        if row := weights.get(piece):
+            for number, sign in enumerate(row):
+                sums[number] += value * (LOWEST + STEP * (sign - ord(SIGNS[0])))
+    return sums
+
+
+def _speaking(text: str, best: int) -> tuple[str, ...]:
+    """The words of `text` that speak most for the one of NAMES with the number `best`."""
+    words = set(_WORD.findall(_NAMES.sub(" ", _JOINED.sub(" ", text)).lower()[:_READ]))
+    anyway = _sums("", ())[best]
+    speaks = {word: _sums(word, ())[best] - anyway for word in words if _is_known(word)}
+    telling = sorted((word for word in speaks if speaks[word] > 0), key=lambda word: (-speaks[word], word))
+    return tuple(telling[:_SHOWN])
+
+
+def _is_known(word: str) -> bool:
+    """Whether `word` tells anything, and was met before, as far as its pieces show."""
+    pieces = set(pieces_of(word))
+    return not _EMPTY.fullmatch(word) and len(pieces & _weights().keys()) >= _FAMILIAR * len(pieces)
 
 
 @cache
-def _weights() -> dict[str, list[float]]:
-    rows = (line.split() for line in FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("# "))
-    return {word: [int(tenths) / 10 for tenths in row] for word, *row in rows}
+def _weights() -> dict[str, bytes]:
+    """The signs of every piece: one for each of NAMES, behind them the piece itself."""
+    rows = FILE.read_text(encoding="utf-8").split("\n")
+    return {row[len(NAMES) :]: row[: len(NAMES)].encode() for row in rows if row and not row.startswith("# ")}

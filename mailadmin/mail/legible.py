@@ -52,6 +52,11 @@ _WRAPPED = re.compile(
     r"\. The server response was:(?= ?\S*[\d.#() -]*[a-z]{2,}\W+[a-z])",
     re.IGNORECASE,
 )
+# How lettre, which many programs in Rust send with, shows a reply code: by the names of its three digits.
+_SPELT = re.compile(r"severity: (\w+), category: (\w+), detail: (\w+)")
+_SEVERITIES = {"TransientNegativeCompletion": 4, "PermanentNegativeCompletion": 5}
+_CATEGORIES = ("Syntax", "Information", "Connections", "Unspecified3", "Unspecified4", "MailSystem")
+_DETAILS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _CONTINUED = re.compile(r"\b([245]\d\d)-")
 _BASE64 = re.compile(r"(?<![\w+/])(?:ey[JA]|ewo)[\w+/]{16,800}={0,2}")
 
@@ -70,7 +75,7 @@ def legible(text: str) -> str:
     text = _ESCAPED.sub(" ", _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)).translate(_QUOTES)
     text = " ".join(_CONTROLS.sub(" ", text).split())
     text = _once(_WRAPPED.sub("", text))
-    return " ".join([text, *_in_english(text), *_challenges(text)])
+    return " ".join([_SPELT.sub(_number, text), *_in_english(text), *_challenges(text)])
 
 
 def _without_noise(text: str) -> str:
@@ -82,6 +87,13 @@ def _without_noise(text: str) -> str:
     if len(offers := list(_OFFERS.finditer(text))) > 2 and re.search(r"\b[45]\d\d[ -]", text[offers[-1].end() :]):
         told = [_OFFERS.sub(" ", line) for line in told]
     return "\n".join(told)
+
+
+def _number(spelt: re.Match[str]) -> str:
+    severity, category, detail = spelt.groups()
+    if severity not in _SEVERITIES or category not in _CATEGORIES or detail not in _DETAILS:
+        return spelt[0]
+    return f"{_SEVERITIES[severity]}{_CATEGORIES.index(category)}{_DETAILS.index(detail)}"
 
 
 def _once(text: str) -> str:

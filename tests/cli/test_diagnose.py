@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from mailadmin.cli import main
 from mailadmin.mail import catalogue
 
-KEYS = ["rule", "category", "title", "cause", "action", "command", "links", "turn", "retry", "server_text"]
+KEYS = ["rule", "category", "title", "cause", "sure", "action", "command", "links", "turn", "retry", "server_text"]
 
 
 def run(*arguments: str, given: str | bytes | None = None) -> Result:
@@ -111,7 +111,20 @@ def test_places_without_a_value_read_well() -> None:
 
 def test_a_guess_is_called_one() -> None:
     said = "skipping invalid fetch ... missing required UNSEEN OK untagged response"
-    cause = told("--protocol", "imap", said)["cause"]
-    assert "This is a guess" in cause
-    assert "“missing”" in cause
-    assert "guess" not in told("--protocol", "imap", "A1 NO [OVERQUOTA] Quota exceeded")["cause"]
+    answer = told("--protocol", "imap", said)
+    assert not answer["sure"]
+    assert answer["cause"].startswith("No rule fits these words well; because of ")
+    assert "“missing”" in answer["cause"]
+    assert "they probably mean this" in answer["cause"]
+    assert run("--protocol", "imap", said).stdout.startswith("Probably: ")
+
+
+def test_what_a_rule_knows_is_said_outright() -> None:
+    answer = told("--protocol", "imap", "A1 NO [OVERQUOTA] Quota exceeded")
+    assert answer["sure"]
+    assert "probably" not in answer["cause"]
+
+
+def test_what_nobody_knows_is_neither_sure_nor_probable() -> None:
+    assert not told("blub bla")["sure"]
+    assert not run("blub bla").stdout.startswith("Probably")

@@ -1,5 +1,7 @@
 """What is made of a rule: its words are filled in, and no category is left without an answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from mailadmin.connections.diagnosis import diagnose
@@ -91,3 +93,63 @@ def test_no_rule_leaves_a_word_open(rule: catalogue.Rule) -> None:
     assert found["rule"] == rule.id
     assert not {"{host}", "{port}", "{address}", "{user}", "{said}", "{other_user}", "{protocol}"} & set(told.split())
     assert not found["title"].endswith(".")
+
+
+def guessing(monkeypatch: pytest.MonkeyPatch, category: Category, likely: float = 0.9) -> None:
+    """The words of every server point to `category`."""
+    rule = replace(catalogue.general(category), guessed_by=("so", "much"), likely=likely)
+    monkeypatch.setattr(catalogue, "find", lambda text, **_: rule)
+
+
+@pytest.mark.parametrize("category", [Category.PROTOCOL, Category.AUTH, Category.UNAVAILABLE, Category.PERMISSION])
+@pytest.mark.parametrize("permanent", [True, False])
+def test_what_unknown_words_probably_mean_is_said_and_changes_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, category: Category, permanent: bool
+) -> None:
+    error = MailError(category, "The server refused.", permanent=permanent)
+    plain = diagnose(error, direction=Direction.INCOMING, stage=StageName.SIGN_IN, server=SERVER)
+    guessing(monkeypatch, Category.QUOTA)
+    error.detail = "Words that nobody has heard."
+    found = diagnose(error, direction=Direction.INCOMING, stage=StageName.SIGN_IN, server=SERVER)
+    assert (plain["probably"], found["probably"]["category"]) == (None, "quota")
+    assert found["cause"].startswith(plain["cause"])
+    assert "words are not known to us. They probably mean" in found["cause"]
+    assert found["probably"]["title"] in found["cause"]
+    assert found["action"][0] == plain["action"][0]
+    assert len(plain["action"]) <= len(found["action"]) <= 4
+    deciding = ["rule", "category", "title", "turn", "retry", "command", "links", "stage"]
+    assert {name: found[name] for name in deciding} == {name: plain[name] for name in deciding}
+    assert (error.category, error.permanent) == (category, permanent)
+
+
+def test_a_broad_rule_stands_and_what_else_its_words_may_mean_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessing(monkeypatch, Category.POLICY)
+    error = MailError(Category.QUOTA, "Full.", detail="Over quota.", code="overquota", permanent=True)
+    found = diagnose(error, direction=Direction.INCOMING, server=SERVER)
+    assert (found["rule"], found["category"], found["probably"]["category"]) == ("overquota", "quota", "policy")
+    assert "not known" not in found["cause"]
+    assert "may also mean: mail.example.org has a rule" in found["cause"]
+
+
+def test_what_is_hardly_likely_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessing(monkeypatch, Category.QUOTA, likely=0.4)
+    error = MailError(Category.PROTOCOL, "The server refused.", detail="Words that nobody has heard.")
+    assert diagnose(error, direction=Direction.INCOMING, server=SERVER)["probably"] is None
+
+
+def test_what_a_rule_knows_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessing(monkeypatch, Category.POLICY)
+    error = MailError(Category.QUOTA, "Full.", detail="Over quota.", code="graph_quota", permanent=True)
+    assert diagnose(error, direction=Direction.INCOMING, server=SERVER)["probably"] is None
+
+
+def test_with_a_token_no_password_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessing(monkeypatch, Category.AUTH)
+    error = MailError(Category.OAUTH, "No.", detail="Words that nobody has heard.")
+    assert diagnose(error, direction=Direction.INCOMING, server=SERVER)["probably"] is None
+
+
+@pytest.mark.parametrize("detail", ["", "blub bla", "NO"])
+def test_words_that_say_nothing_are_not_guessed(detail: str) -> None:
+    error = MailError(Category.PROTOCOL, "The server refused.", detail=detail)
+    assert diagnose(error, direction=Direction.INCOMING, server=SERVER)["probably"] is None

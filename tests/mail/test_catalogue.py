@@ -4,6 +4,7 @@ import json
 import re
 import string
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ PLACES = {
 }
 LAYERS = {"imap", "smtp", "pop3", "oauth", "graph", "net", "tls", "local"}
 HEARD = [rule for rule in catalogue.rules() if rule.heard]
+NOTHING = catalogue.rules()[0]
 LOWEST_SHARE = 0.95
 HOSTILE = [
     *(
@@ -77,13 +79,16 @@ def test_ids_are_unique_and_none_of_the_collected_ones_is_lost() -> None:
     assert set(collected) - set(ids) == set()
 
 
-@pytest.mark.parametrize("rule", HEARD, ids=lambda rule: rule.id)
-def test_sample_is_caught_by_its_own_rule_first(rule: Rule) -> None:
-    assert rule.sample
-    for where in rule.where or {""}:
-        for family in rule.family or {""}:
-            found = catalogue.find(rule.sample, where=where, family=family, method=rule.method, sure=True)
-            assert found is rule, (where, family, found and found.id)
+def test_every_sample_is_caught_by_its_own_rule_first() -> None:
+    caught_elsewhere = []
+    for rule in HEARD:
+        for where in rule.where or {""}:
+            for family in rule.family or {""}:
+                found = catalogue.find(rule.sample, where=where, family=family, method=rule.method, sure=True)
+                if found is not rule:
+                    caught_elsewhere.append((rule.id, where, family, found and found.id))
+    assert all(rule.sample for rule in HEARD)
+    assert caught_elsewhere == []
 
 
 @pytest.mark.parametrize("file", ["server_texts.jsonl", "texts.jsonl"])
@@ -235,16 +240,25 @@ def test_text_that_means_nothing_finds_nothing() -> None:
     assert re.search(r"do not know", catalogue.rule("unknown").title)  # type: ignore[union-attr]
 
 
-def test_a_guess_only_takes_the_place_of_rules_that_are_vague_or_broad() -> None:
-    for entry in labelled("texts.jsonl")[::8]:
+def test_whoever_must_be_sure_gets_no_guess() -> None:
+    assert not [entry for entry in labelled("texts.jsonl")[::8] if (looked_up(entry, sure=True) or NOTHING).guessed_by]
+
+
+def test_a_guess_hardly_ever_takes_the_place_of_a_particular_rule() -> None:
+    replaced, lost = Counter[str](), 0
+    entries = labelled("texts.jsonl")[::4]
+    for entry in entries:
         found, sure = looked_up(entry), looked_up(entry, sure=True)
-        assert sure is None or not sure.guessed_by
-        if sure is not None and not (sure.vague or sure.broad):
-            assert found is sure, entry["text"]
-        elif found is not sure:
-            assert found is not None
-            assert found.category
-            assert len(found.guessed_by) > 1, entry["text"]
+        if found is sure or sure is None:
+            continue
+        assert found is not None
+        assert found.category
+        assert len(found.guessed_by) > 1, entry["text"]
+        replaced["exact" if sure.exact else "vague" if sure.vague or sure.broad else "other"] += 1
+        lost += name(found.category) not in entry["category"]
+    assert replaced["exact"] <= len(entries) / 100
+    assert replaced["other"] <= len(entries) / 50
+    assert lost <= len(entries) / 200
 
 
 def test_all_words_together_may_speak_against_a_broad_rule() -> None:
@@ -272,10 +286,19 @@ def test_codes_and_single_words_are_no_guess(text: str) -> None:
     assert guess.guess(text, where="smtp") is None
 
 
-def test_every_word_has_a_weight_for_each_category() -> None:
-    heading, *rows = guess.FILE.read_text(encoding="utf-8").splitlines()
+def test_every_piece_has_a_weight_for_each_category() -> None:
+    heading, *rows = guess.FILE.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     assert heading.split()[-len(guess.NAMES) :] == list(guess.NAMES)
-    words = [row.split()[0] for row in rows]
-    assert len(words) == len(set(words)) > 500
-    assert {guess.ALWAYS, "password", "5xx", "in:imap"} <= set(words)
-    assert all(len([int(tenths) for tenths in row.split()[1:]]) == len(guess.NAMES) for row in rows)
+    pieces = [row[len(guess.NAMES) :] for row in rows]
+    assert len(pieces) == len(set(pieces)) > 5000
+    assert {guess.ALWAYS, "pass", "5xx", "in:imap", "by:oauth"} <= set(pieces)
+    assert {sign for row in rows for sign in row[: len(guess.NAMES)]} <= set(guess.SIGNS)
+
+
+def test_pieces_are_cut_within_words_and_codes_have_their_class() -> None:
+    assert set(guess.pieces_of("to be 550 5.7.1")) == {
+        *(" to", "to ", " to ", " be", "be ", " be ", " 55", "550", "50 ", " 550", "550 "),
+        *(" 5.", "5.7", ".7.", "7.1", ".1 ", " 5.7", "5.7.", ".7.1", "7.1 ", "5xx", "5.7"),
+    }
+    assert "0" in "".join(guess.pieces_of("12345678"))
+    assert not any("example" in piece for piece in guess.pieces_of("a@example.org 192.0.2.7 mail.example.com"))
