@@ -54,13 +54,16 @@ class Identity:
     """Who signed in: `addresses` that the provider vouches for, the main one first, lower case; `source` is
     `id_token` or `userinfo`. Empty where the provider does not tell. `doubted` are addresses that it names and does not
     vouch for: they prove nobody, but may show that it is somebody else. `subject` is who it is at the issuer, whatever
-    the address (OpenID Connect Core 2), from a verified id token alone."""
+    the address (OpenID Connect Core 2), from a verified id token alone. So are `proofs`, the names that the provider
+    has for how somebody proved who they are, and `proved_at`, when (seconds since 1970; 0: it does not say)."""
 
     addresses: tuple[str, ...] = ()
     source: str = ""
     name: str = ""
     subject: str = field(default="", compare=False)
     doubted: tuple[str, ...] = field(default=(), compare=False)
+    proofs: frozenset[str] = field(default=frozenset(), compare=False)
+    proved_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,15 +39,15 @@ def identity(client: Client, rules: Rules, deadline: Deadline, *, tokens: Tokens
     if tokens.id_token and client.jwks_url and client.issuer:
         claims = _verified(client, rules, deadline, tokens.id_token, nonce)
         if addresses := _of_claims(client, claims):
-            return Identity(addresses, "id_token", _name(claims), _subject(claims))
+            return Identity(addresses, "id_token", _name(claims), _subject(claims), (), *_proofs(claims))
     if not client.userinfo_url:
-        return Identity(subject=_subject(claims), doubted=_doubted(claims))
+        return Identity((), "", "", _subject(claims), _doubted(claims), *_proofs(claims))
     fields = _userinfo(client, rules, deadline, tokens.access)
     if "sub" in claims and fields.get("sub", claims["sub"]) != claims["sub"]:  # OpenID Connect Core 5.3.2
         raise _unbelievable("The userinfo URL speaks of somebody else than the id token.", "oauth_issuer")
     addresses = _of_userinfo(client, claims, fields)
     doubted = _doubted(claims) + _doubted(fields)
-    return Identity(addresses, "userinfo", _name(fields) or _name(claims), _subject(claims), doubted)
+    return Identity(addresses, "userinfo", _name(fields) or _name(claims), _subject(claims), doubted, *_proofs(claims))
 
 
 def _verified(client: Client, rules: Rules, deadline: Deadline, text: str, nonce: str) -> dict[str, Any]:
@@ -191,6 +191,16 @@ def _name(fields: Mapping[str, Any]) -> str:
 def _subject(claims: Mapping[str, Any]) -> str:
     found = claims.get("sub")
     return found if isinstance(found, str) and len(found) <= 255 and found.isprintable() else ""
+
+
+def _proofs(claims: Mapping[str, Any]) -> tuple[frozenset[str], float]:
+    """How somebody proved who they are, and when (OpenID Connect Core 2, RFC 8176); `acrs` is Microsoft's."""
+    named: list[object] = []
+    for claim in ("acr", "amr", "acrs"):
+        value = claims.get(claim)
+        named += value if isinstance(value, list) else [value]
+    when = claims.get("auth_time")
+    return frozenset(each for each in named if isinstance(each, str)), float(when) if _is_time(when) else 0.0
 
 
 def _unbelievable(sentence: str, code: str) -> OAuthError:

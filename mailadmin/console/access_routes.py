@@ -18,6 +18,7 @@ from mailadmin.console.blueprint import bp
 from mailadmin.console.people_forms import RightsForm
 from mailadmin.errors import RuleBroken
 from mailadmin.people import staff, teams
+from mailadmin.people.models import Person
 from mailadmin.permissions import Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
@@ -48,10 +49,12 @@ def give_access(account_id: int) -> Answer:
     try:
         if "team" in request.form:
             team = teams.get(session, request.form.get("team", 0, web.row_id))
-            given = slots.give_team(session, team=team, account=account, rights=rights, actor=web.actor())
+            only = not staff.is_full(current_user.person)
+            actor = web.actor()
+            given = slots.give_team(session, team=team, account=account, rights=rights, actor=actor, only_workers=only)
             said, tone = _told(given)
         else:
-            person = staff.get(session, request.form.get("worker", 0, web.row_id))
+            person = _changeable(request.form.get("worker", 0, web.row_id))
             slots.give(session, person=person, account=account, rights=rights, actor=web.actor())
             said, tone = t("{name} can open {address} now.", name=person.name, address=account.address), "ok"
         session.commit()
@@ -67,7 +70,7 @@ def give_access(account_id: int) -> Answer:
 @web.allow(Permission.MANAGE_PEOPLE)
 def change_access(account_id: int, person_id: int) -> Answer:
     session, rights = db.session(), RightsForm().rights()
-    account, person = accounts.get(session, account_id), staff.get(session, person_id)
+    account, person = accounts.get(session, account_id), _changeable(person_id)
     slots.set_rights(session, person=person, account=account, rights=rights, actor=web.actor())
     session.commit()
     said = t("{name}: {rights}.", name=person.name, rights=slots.RIGHTS_WORDS[rights].lower())
@@ -78,7 +81,7 @@ def change_access(account_id: int, person_id: int) -> Answer:
 @web.allow(Permission.MANAGE_PEOPLE)
 def take_access(account_id: int, person_id: int) -> Answer:
     session = db.session()
-    account, person = accounts.get(session, account_id), staff.get(session, person_id)
+    account, person = accounts.get(session, account_id), _changeable(person_id)
     slots.take(session, person=person, account=account, actor=web.actor())
     session.commit()
     said = t("{name} cannot open {address} any more.", name=person.name, address=account.address)
@@ -99,18 +102,25 @@ def closed_mailbox(error: NotYours) -> Answer:
     if account is None or account.deleting_at is not None or not person.may(Permission.SEE_CONSOLE):
         return web.error_answer(404, error.message)
     has_room = slots.count(session, person) < SLOTS
-    values = {**head(account, "access"), "has_room": has_room, "me_id": person.id}
+    may_give = person.may(Permission.MANAGE_PEOPLE) and staff.may_change(person, person)
+    values = {**head(account, "access"), "has_room": has_room, "me_id": person.id, "may_give": may_give}
     return web.page("console/closed_mailbox.html", status=404, **values)
+
+
+def _changeable(person_id: int) -> Person:
+    return staff.get_changeable(db.session(), person_id, by=current_user.person)
 
 
 def _told(given: slots.Given) -> tuple[str, str]:
     """What became of giving a team an account, in words, and the tone."""
     names = [person.name for person in given.now_have]
     said = t("{names} can open it now.", names=", ".join(names)) if names else t("Nobody was added.")
-    if not given.full:
-        return said, "ok" if names else "warn"
-    full = ", ".join(person.name for person in given.full)
-    return t("{said} Without a free place: {names}.", said=said, names=full), "warn"
+    if given.full:
+        said += " " + t("Without a free place: {names}.", names=", ".join(person.name for person in given.full))
+    if given.left_out:
+        others = ", ".join(person.name for person in given.left_out)
+        said += " " + t("Administrators, whom you cannot change: {names}.", names=others)
+    return said, "ok" if names and not given.full else "warn"
 
 
 def _page(account: Account) -> dict[str, Any]:
@@ -121,6 +131,7 @@ def _page(account: Account) -> dict[str, Any]:
     ids = [slot.person_id for slot in given]
     return {
         **head(account, "access"),
+        "is_full": staff.is_full(current_user.person),
         "readers": access.readers(session, account),
         "given": [(slot, access.rights_of(slot)) for slot in given],
         "members": [person for person in members if person.is_active],

@@ -10,6 +10,7 @@ from mailadmin.console import audit
 from mailadmin.console.blueprint import bp
 from mailadmin.console.forms import SearchForm
 from mailadmin.console.times import day_and_time
+from mailadmin.form import options
 from mailadmin.people.models import initials
 from mailadmin.permissions import Permission
 from mailadmin.text import t
@@ -29,7 +30,7 @@ class AuditFilter(SearchForm):
         super().__init__(request.args, label=t("Person, account or address"))
         self.kind.label.text, self.first.label.text, self.last.label.text = t("Action"), t("From"), t("To")
         kinds = [(kind.value, t(kind.capitalize())) for kind in ActivityKind]
-        self.kind.choices = [("", t("All actions")), *kinds]
+        self.kind.choices = options([("", t("All actions")), *kinds])
         self.validate()
 
     def wanted(self) -> audit.Wanted:

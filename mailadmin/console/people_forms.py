@@ -11,12 +11,20 @@ from mailadmin.access.service import Rights
 from mailadmin.access.slots import RIGHTS_WORDS
 from mailadmin.console.forms import Pairs, SearchForm
 from mailadmin.console.people_list import Wanted
-from mailadmin.form import Form
+from mailadmin.form import Form, VersionedForm, options
 from mailadmin.people.models import CustomRole, Person, Team
 from mailadmin.permissions import PersonRole
 from mailadmin.text import t
 
 ROLE_WORDS = {PersonRole.WORKER: t("Worker"), PersonRole.ADMINISTRATOR: t("Administrator")}
+
+
+GONE = t("One of these teams does not exist any more.")
+
+
+def role_pairs(roles: Iterable[CustomRole]) -> Pairs:
+    """What somebody can be here: the two roles that there always are, then those of the organisation's own."""
+    return [*((role.value, word) for role, word in ROLE_WORDS.items()), *((str(role.id), role.name) for role in roles)]
 
 
 class WorkerFilter(SearchForm):
@@ -32,8 +40,8 @@ class WorkerFilter(SearchForm):
 
     def _offer(self, name: str, nothing: str, choices: Pairs) -> None:
         field = self[name]
-        field.choices = [("", nothing), *choices]
-        if field.data not in {value for value, _ in field.choices}:
+        field.choices = options([("", nothing), *choices])
+        if field.data not in {value for value, _ in choices}:
             field.data = ""
 
     def wanted(self, *, page: int) -> Wanted:
@@ -45,7 +53,7 @@ class RightsForm(Form):
     """What somebody may do with an account."""
 
     may = RadioField(
-        t("Rights"), choices=[(r.value, word) for r, word in RIGHTS_WORDS.items()], default=Rights.SEND.value
+        t("Rights"), choices=options((r.value, word) for r, word in RIGHTS_WORDS.items()), default=Rights.SEND.value
     )
 
     def rights(self) -> Rights:
@@ -53,25 +61,26 @@ class RightsForm(Form):
         return Rights(self.may.data) if self.may.data in set(Rights) else Rights.READ
 
 
-class RoleForm(Form):
-    """What somebody may do here: the role of a worker, of an administrator, or one of the organisation's own."""
+class StandingForm(VersionedForm):
+    """What somebody is here, and which teams they belong to.
 
-    role = RadioField(t("Role"))
+    The role is that of a worker, of an administrator, or one of the organisation's own, by its number.
+    """
 
-    def offer(self, roles: Iterable[CustomRole]) -> None:
-        """Let the two roles that there always are be chosen, and `roles`."""
-        own = [(str(role.id), role.name) for role in roles]
-        self.role.choices = [*((role.value, word) for role, word in ROLE_WORDS.items()), *own]
+    role = RadioField(t("Role"), invalid_choice_message=t("This role does not exist any more. Choose another one."))
+    teams = SelectMultipleField(
+        t("Teams"),
+        coerce=int,
+        widget=ListWidget(),
+        option_widget=CheckboxInput(),
+        invalid_value_message=GONE,
+        invalid_choice_message=GONE,
+    )
 
-
-class TeamsForm(Form):
-    """The teams of a person."""
-
-    teams = SelectMultipleField(t("Teams"), coerce=int, widget=ListWidget(), option_widget=CheckboxInput())
-
-    def offer(self, teams: Iterable[Team]) -> None:
-        """Let `teams` be ticked."""
-        self.teams.choices = [(team.id, team.name) for team in teams]
+    def offer(self, roles: Iterable[CustomRole], teams: Iterable[Team]) -> None:
+        """Let the two roles that there always are be chosen, and `roles`; and any of `teams`."""
+        self.role.choices = options(role_pairs(roles))
+        self.teams.choices = options((team.id, team.name) for team in teams)
 
 
 class SignatureForm(Form):
@@ -93,4 +102,4 @@ class MemberForm(Form):
 
     def offer(self, people: Iterable[Person]) -> None:
         """Let one of `people` be chosen."""
-        self.person.choices = [(0, t("Choose a person")), *((each.id, each.name) for each in people)]
+        self.person.choices = options([(0, t("Choose a person")), *((each.id, each.name) for each in people)])

@@ -1,22 +1,24 @@
 """Read-only queries for the list of workers, a worker's page and the pickers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.orm import Session
 
 from mailadmin.access import slots
 from mailadmin.access.models import Access
 from mailadmin.accounts.models import Account, Kind
-from mailadmin.console.paging import PAGE, Paged, within
+from mailadmin.console.paging import Paged, counted_ids, ids_of, within
+from mailadmin.console.typed_words import holds, words
+from mailadmin.people import service as people_service
 from mailadmin.people import teams
 from mailadmin.people.models import Person, SignIn, Team, TeamMember
 from mailadmin.permissions import PersonRole
 
 PICKED = 20  # rows of a picker
-MOST_WORDS = 10
+_BY_NAME = (func.lower(Person.name), Person.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +68,56 @@ class Pick:
 
 def find(session: Session, wanted: Wanted) -> Found:
     """The people who are wanted, by name. A page beyond the last is the last."""
-    query = select(Person).where(*(_holds(word, with_team=True) for word in _words(wanted.q)))
-    if wanted.role in set(PersonRole):
-        query = query.where(Person.role == PersonRole(wanted.role))
-    if wanted.team.isdigit():
-        query = query.where(_is_in(TeamMember.team_id == int(wanted.team)))
-    total, of_all = _count(session, query), _count(session, select(Person))
-    page = within(wanted.page, total)
-    order = func.lower(Person.name), Person.id
-    people = session.scalars(query.order_by(*order).limit(PAGE).offset((page - 1) * PAGE)).unique().all()
+    query = select(Person.id).where(*_rules(session, wanted))
+    of_all = session.scalar(select(func.count(Person.id))) or 0
+    if wanted.q or wanted.role or wanted.team:
+        ids, total, page = counted_ids(session, query, _BY_NAME, page=wanted.page)
+    else:
+        total, page = of_all, within(wanted.page, of_all)
+        ids = ids_of(session, query, _BY_NAME, page=page, total=total)
+    people = session.scalars(select(Person).where(Person.id.in_(ids)).order_by(*_BY_NAME)).unique().all()
     return Found(_rows(session, people), total, of_all, page)
 
 
-def pick_accounts(session: Session, person: Person, words: str) -> Sequence[Account]:
-    """The live accounts that `person` has no place for yet and whose address or name holds all `words`, by address.
+def _rules(session: Session, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.role in set(PersonRole):
+        yield Person.role == PersonRole(wanted.role)
+    if wanted.team.isdigit():
+        yield Person.id.in_(_members([int(wanted.team)]))
+    named = {team.id: team.name.lower() for team in people_service.teams(session)} if wanted.q else {}
+    for word in words(wanted.q):
+        own = holds(word, Person.name, Person.email)
+        in_team = [id_ for id_, name in named.items() if word in name]
+        yield or_(own, Person.id.in_(_members(in_team))) if in_team else own
+
+
+def _members(team_ids: Sequence[int]) -> Select[int]:
+    return select(TeamMember.person_id).where(TeamMember.team_id.in_(team_ids))
+
+
+def pick_accounts(session: Session, person: Person, typed: str) -> Sequence[Account]:
+    """The live accounts that `person` has no place for yet and whose address or name holds the words, by address.
 
     Personal ones are among them, so that whoever looks for one learns why it cannot be given.
     """
     has = exists().where(Access.account_id == Account.id, Access.person_id == person.id)
-    query = select(Account).where(Account.deleting_at.is_(None), ~has)
-    for word in _words(words):
-        query = query.where(_contains(word, Account.address, Account.name))
+    query = select(Account.id).where(Account.deleting_at.is_(None), ~has)
+    query = query.where(*(holds(word, Account.address, Account.name) for word in words(typed)))
+    ids: list[int] = []
+    for rule in (Account.kind != Kind.PERSONAL, Account.kind == Kind.PERSONAL):  # Each in the order of an index.
+        ids += session.scalars(query.where(rule).order_by(Account.address).limit(PICKED - len(ids)))
     order = Account.kind == Kind.PERSONAL, Account.address
-    return session.scalars(query.order_by(*order).limit(PICKED)).unique().all()
+    return session.scalars(select(Account).where(Account.id.in_(ids)).order_by(*order)).unique().all()
 
 
-def pick_people(session: Session, account: Account, words: str) -> Pick:
-    """Active people without a place for `account`, and teams some of whom have none, whose names hold all `words`."""
+def pick_people(session: Session, account: Account, typed: str) -> Pick:
+    """Active people without a place for `account`, and teams some of whom have none, whose names hold the words."""
     has = exists().where(Access.account_id == account.id, Access.person_id == Person.id)
-    active = select(Person).where(Person.deactivated_at.is_(None), ~has)
-    query = active.where(*(_holds(word, with_team=False) for word in _words(words)))
-    people = session.scalars(query.order_by(func.lower(Person.name), Person.id).limit(PICKED)).unique().all()
-    found = slots.counts(session, [person.id for person in people])
-    return Pick(people, _teams(session, account, words) if words else (), found)
+    query = select(Person.id).where(Person.deactivated_at.is_(None), ~has)
+    query = query.where(*(holds(word, Person.name, Person.email) for word in words(typed)))
+    ids = list(session.scalars(query.order_by(*_BY_NAME).limit(PICKED)))
+    found = session.scalars(select(Person).where(Person.id.in_(ids)).order_by(*_BY_NAME)).unique().all()
+    return Pick(found, _teams(session, account, typed) if words(typed) else (), slots.counts(session, ids))
 
 
 def own_accounts(session: Session, person: Person) -> Sequence[Account]:
@@ -107,13 +126,12 @@ def own_accounts(session: Session, person: Person) -> Sequence[Account]:
     return session.scalars(select(Account).where(*own).order_by(Account.address)).unique().all()
 
 
-def _teams(session: Session, account: Account, words: str) -> Sequence[tuple[Team, int, int]]:
+def _teams(session: Session, account: Account, typed: str) -> Sequence[tuple[Team, int, int]]:
     has = exists().where(Access.account_id == account.id, Access.person_id == TeamMember.person_id)
     number, have = func.count(), func.count().filter(has)
     query = select(Team, number, have).join(TeamMember).join(Person, Person.id == TeamMember.person_id)
     query = query.where(Person.deactivated_at.is_(None))
-    for word in _words(words):
-        query = query.where(_contains(word, Team.name))
+    query = query.where(*(holds(word, Team.name) for word in words(typed)))
     return [(team, n, h) for team, n, h in session.execute(query.group_by(Team.id).having(number > have).limit(5))]
 
 
@@ -123,32 +141,7 @@ def _rows(session: Session, people: Sequence[Person]) -> Sequence[Row]:
     starred = select(Access.person_id, Account.address).join(Account, Account.id == Access.account_id)
     mine = starred.where(Access.is_primary, Access.person_id.in_(ids), Account.deleting_at.is_(None))
     primary = dict(session.execute(mine).all())
-    seen = (
-        select(SignIn.person_id, func.max(SignIn.seen_at)).where(SignIn.person_id.in_(ids)).group_by(SignIn.person_id)
-    )
-    last = dict(session.execute(seen).all())
+    unseen = [person.id for person in people if person.seen_at is None]
+    seen = select(SignIn.person_id, func.max(SignIn.seen_at)).where(SignIn.person_id.in_(unseen))
+    last = dict(session.execute(seen.group_by(SignIn.person_id)).all()) if unseen else {}
     return [Row(p, of_teams[p.id], used[p.id], primary.get(p.id, ""), p.seen_at or last.get(p.id)) for p in people]
-
-
-def _holds(word: str, *, with_team: bool) -> ColumnElement[bool]:
-    own = _contains(word, Person.name, Person.email)
-    return or_(own, _is_in(_contains(word, Team.name))) if with_team else own
-
-
-def _contains(word: str, *columns: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    # SQLite only knows the case of ASCII letters, so other words are looked for as they are usually written.
-    spellings = {word} if word.isascii() else {word, word.upper(), word.capitalize()}
-    return or_(*(func.lower(c).contains(s, autoescape=True) for c in columns for s in spellings))
-
-
-def _is_in(rule: ColumnElement[bool]) -> ColumnElement[bool]:
-    member = and_(TeamMember.person_id == Person.id, TeamMember.team_id == Team.id, rule)
-    return exists().where(member)
-
-
-def _words(typed: str) -> list[str]:
-    return typed.lower().split()[:MOST_WORDS]
-
-
-def _count(session: Session, query: Select[Person]) -> int:
-    return session.scalar(select(func.count()).select_from(query.with_only_columns(Person.id).subquery())) or 0

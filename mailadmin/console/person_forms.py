@@ -6,7 +6,8 @@ from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMu
 from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
-from mailadmin.form import Form
+from mailadmin.console.people_forms import role_pairs
+from mailadmin.form import Form, options
 from mailadmin.people import staff
 from mailadmin.people.models import CustomRole, Person
 from mailadmin.people.service import ADDRESS_LENGTH, NAME_LENGTH
@@ -20,12 +21,6 @@ HEIR, DELETE = "heir", "delete"
 def _named(label: str) -> StringField:
     long = t("At most {n} letters.", n=NAME_LENGTH)
     return StringField(label, [InputRequired(t("The name is missing.")), Length(max=NAME_LENGTH, message=long)])
-
-
-def role_choices(roles: Iterable[CustomRole]) -> list[tuple[str, str]]:
-    """What somebody can be here: the two roles that there always are, then those of the organisation's own."""
-    fixed = [(PersonRole.WORKER.value, t("Worker")), (PersonRole.ADMINISTRATOR.value, t("Administrator"))]
-    return [*fixed, *((str(role.id), role.name) for role in roles)]
 
 
 class NewPersonForm(Form):
@@ -42,12 +37,13 @@ class NewPersonForm(Form):
 
     def offer(self, roles: Iterable[CustomRole], *, has_mail: bool, only_workers: bool) -> None:
         """Let one of the `roles` be chosen, and only ways that work here."""
-        choices = role_choices(roles)
-        self.role.choices = choices[:1] if only_workers else choices
-        ways = [(LINK, t("Show me a link that I pass on")), (PASSWORD, t("I set a password"))]
-        self.way.choices = [(MAIL, t("Send a link by e-mail")), *ways] if has_mail else ways
+        roles_here = role_pairs(roles)
+        self.role.choices = options(roles_here[:1] if only_workers else roles_here)
+        mail = [(MAIL, t("Send a link by e-mail"))] if has_mail else []
+        ways = [*mail, (LINK, t("Show me a link that I pass on")), (PASSWORD, t("I set a password"))]
+        self.way.choices = options(ways)
         if not self.way.data:
-            self.way.data = self.way.choices[0][0]
+            self.way.data = ways[0][0]
 
 
 class LeavingForm(Form):
@@ -58,11 +54,12 @@ class LeavingForm(Form):
 
     def offer(self, people: Sequence[Person]) -> None:
         """Let one of `people` be the heir."""
-        self.accounts.choices = [
+        fates = [
             (HEIR, t("Hand them over to somebody else, with all mail")),
             (DELETE, t("Delete them here; at the provider nothing is deleted")),
         ]
-        self.heir.choices = [("", t("Choose")), *((str(person.id), person.name) for person in people)]
+        self.accounts.choices = options(fates)
+        self.heir.choices = options([("", t("Choose")), *((str(person.id), person.name) for person in people)])
 
 
 class CustomRoleForm(Form):
@@ -73,7 +70,7 @@ class CustomRoleForm(Form):
 
     def offer(self) -> None:
         """Let the permissions be chosen that can be given one by one."""
-        self.permissions.choices = [(each.value, t(each.value.capitalize())) for each in staff.DIVISIBLE]
+        self.permissions.choices = options((each.value, t(each.value.capitalize())) for each in staff.DIVISIBLE)
 
 
 class ProfileForm(Form):

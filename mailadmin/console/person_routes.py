@@ -11,12 +11,13 @@ from mailadmin.accounts import service as accounts
 from mailadmin.console import person_letters
 from mailadmin.console.blueprint import bp
 from mailadmin.console.forms import DeleteForm
+from mailadmin.console.people_routes import chosen_role
 from mailadmin.console.person_forms import DELETE, LINK, MAIL, PASSWORD, CustomRoleForm, LeavingForm, NewPersonForm
 from mailadmin.errors import RuleBroken
 from mailadmin.people import factors, staff
 from mailadmin.people import service as people
-from mailadmin.people.models import CustomRole, Person
-from mailadmin.permissions import Permission, PersonRole
+from mailadmin.people.models import Person
+from mailadmin.permissions import Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
 
@@ -51,20 +52,11 @@ def _added(form: NewPersonForm) -> Answer:
     return _linked(person, by_mail=form.way.data == MAIL)
 
 
-def chosen_role(chosen: str) -> tuple[PersonRole, CustomRole | None]:
-    """What a form's choice of a role means. Raises NotFound for a role that is gone."""
-    if chosen in set(PersonRole):
-        return PersonRole(chosen), None
-    number = int(chosen) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 10 else 0
-    return PersonRole.ADMINISTRATOR, staff.get_role(db.session(), number)
-
-
 @bp.post("/workers/<int:person_id>/link")
 @web.allow(Permission.MANAGE_PEOPLE)
 def send_person_link(person_id: int) -> Answer:
     """A link for choosing a password: sent if the console can write and nobody wants to pass it on, else shown."""
-    person = staff.get(db.session(), person_id)
-    staff.check_reach(current_user.person, person)
+    person = staff.get_changeable(db.session(), person_id, by=current_user.person)
     return _linked(person, by_mail=can_write() and request.form.get("way") != LINK)
 
 
@@ -98,8 +90,7 @@ def address_of(code: str) -> str:
 def reset_factor(person_id: int) -> Answer:
     """For somebody whose phone is lost, and the recovery codes with it."""
     session = db.session()
-    person = staff.get(session, person_id)
-    staff.check_reach(current_user.person, person)
+    person = staff.get_changeable(session, person_id, by=current_user.person)
     factors.reset(session, person, actor=web.actor())
     session.commit()
     said = t("{name} signs in with the password alone, and should set up a new second factor.", name=person.name)
@@ -134,7 +125,8 @@ def delete_person(person_id: int) -> Answer:
     session, form = db.session(), LeavingForm()
     person = staff.get(session, person_id)
     own = owners.owned_by(session, person)
-    form.offer([each for each in people.everyone(session) if each.is_active and each.id != person.id])
+    others = [each for each in people.everyone(session) if each.is_active and each.id != person.id]
+    form.offer([each for each in others if staff.may_change(current_user.person, each)])
     if form.validate_on_submit():
         try:
             return _deleted(person, form)
@@ -156,7 +148,7 @@ def _deleted(person: Person, form: LeavingForm) -> Answer:
     elif own:
         if not form.heir.data:
             raise RuleBroken(t("Choose who gets the accounts of {name}.", name=name), field="heir")
-        heir = staff.get(session, int(form.heir.data))
+        heir = staff.get_changeable(session, int(form.heir.data), by=current_user.person)
         for account in own:
             owners.hand_over(session, account, heir=heir, actor=web.actor())
     staff.remove(session, person, by=current_user.person, actor=web.actor())
@@ -210,19 +202,3 @@ def delete_role(role_id: int) -> Answer:
         session.rollback()
         return web.done("console.roles", said=broken.message, tone="bad")
     return web.done("console.roles", said=t("The role was deleted."))
-
-
-@bp.post("/workers/<int:person_id>/role")
-@web.allow(Permission.MANAGE_PEOPLE)
-def change_role(person_id: int) -> Answer:
-    session = db.session()
-    person = staff.get(session, person_id)
-    role, custom_role = chosen_role(request.form.get("role", ""))
-    try:
-        by, actor = current_user.person, web.actor()
-        staff.change_role(session, person, role=role, custom_role=custom_role, by=by, actor=actor)
-        session.commit()
-    except RuleBroken as broken:
-        session.rollback()
-        return web.done("console.worker", said=broken.message, tone="bad", person_id=person_id)
-    return web.done("console.worker", said=t("The role of {name} is saved.", name=person.name), person_id=person_id)

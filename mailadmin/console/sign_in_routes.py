@@ -8,6 +8,7 @@ from wtforms.validators import InputRequired, Length, Optional
 
 from mailadmin import boot, db, web
 from mailadmin.console.blueprint import bp
+from mailadmin.console.forms import DeleteForm
 from mailadmin.errors import RuleBroken
 from mailadmin.form import Form
 from mailadmin.mail.errors import MailError
@@ -33,6 +34,7 @@ class SignInProviderForm(Form):
     )
     secret = PasswordField(t("Client secret"), [Optional()])
     domains = StringField(t("Mail domains"), [Length(max=2000, message=t("This is too long."))])
+    proofs = StringField(t("What stands for a second factor"), [Length(max=1000, message=t("This is too long."))])
     adds_people = BooleanField(t("Whoever comes for the first time becomes a worker"))
     is_on = BooleanField(t("Offer it at the sign-in"), default=True)
 
@@ -44,6 +46,7 @@ class SignInProviderForm(Form):
             client_id=(self.client_id.data or "").strip(),
             secret=self.secret.data or "",
             domains=self.domains.data or "",
+            proofs=self.proofs.data or "",
             adds_people=self.adds_people.data,
             is_on=self.is_on.data,
         )
@@ -90,10 +93,19 @@ def _tried(provider: SignInProvider) -> str:
     return t("{name} is saved, and its issuer answers. Register the redirect URI there.", name=name)
 
 
-@bp.post("/settings/sign-in/<int:provider_id>/delete")
+@bp.route("/settings/sign-in/<int:provider_id>/delete", methods=["GET", "POST"])
 @web.allow(Permission.MANAGE_COMPANY)
 def delete_sign_in_provider(provider_id: int) -> Answer:
     session = db.session()
-    single_sign_on.delete(session, single_sign_on.get(session, provider_id), actor=web.actor())
-    session.commit()
-    return web.done("console.sign_in_providers", said=t("It was deleted."))
+    provider, form = single_sign_on.get(session, provider_id), DeleteForm()
+    name, full, partial = provider.name, "console/sign_in_provider_delete.html", "console/_sign_in_provider_delete.html"
+    if form.validate_on_submit():
+        try:
+            single_sign_on.delete(session, provider, actor=web.actor())
+            session.commit()
+            return web.done("console.sign_in_providers", said=t("The sign-in with {name} was deleted.", name=name))
+        except RuleBroken as broken:
+            session.rollback()
+            form.form_errors.append(broken.message)
+    number = single_sign_on.only_there(session, provider)
+    return web.page(full, partial, 422 if form.form_errors else 200, provider=provider, form=form, number=number)

@@ -15,7 +15,7 @@ from mailadmin.organisation import service as organisation
 from mailadmin.people import browsers, factors, passkeys, staff, tickets
 from mailadmin.people.forms import CodeForm, NewPasskeyForm, ProofForm, RemovePasskeyForm
 from mailadmin.people.models import Person, Ticket, TicketPurpose
-from mailadmin.people.routes import PENDING, bp, enter, refused, where_to
+from mailadmin.people.routes import BY_PASSWORD, FIRST_STEP, PENDING, bp, enter, refused, where_to
 from mailadmin.permissions import Actor, Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
@@ -80,7 +80,7 @@ def second_factor() -> Answer:
         try:
             _prove(person, form.code.data)
             tickets.use(session, ticket)
-            enter(person, has_second_factor=True)
+            enter(person, method=cookie.get(FIRST_STEP, BY_PASSWORD), has_second_factor=True)
             session.commit()
             return where_to()
         except RuleBroken as broken:
@@ -92,7 +92,9 @@ def second_factor() -> Answer:
 
 def _asked(form: CodeForm) -> dict[str, object]:
     place = passkeys.Place(boot.settings().public_url or request.url_root.rstrip("/"))
-    return {"form": form, "next": request.args.get("next", ""), "can_have_passkeys": place.can_have_passkeys}
+    by_password = cookie.get(FIRST_STEP, BY_PASSWORD) == BY_PASSWORD
+    values = {"form": form, "next": request.args.get("next", ""), "by_password": by_password}
+    return {**values, "can_have_passkeys": place.can_have_passkeys}
 
 
 def _prove(person: Person, code: str) -> None:

@@ -7,7 +7,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import HiddenInput
 
 from mailadmin.errors import RuleBroken
-from mailadmin.form import Form
+from mailadmin.form import Form, options
 from mailadmin.people import passwords, service
 from mailadmin.people.models import Passkey
 from mailadmin.text import t
@@ -42,7 +42,8 @@ class SetupForm(Form):
 
     def validate_password(self, field: PasswordField) -> None:
         try:
-            passwords.check(field.data, email=self.email.data or "", name=self.name.data or "")
+            company, name = self.organisation.data or "", self.name.data or ""
+            passwords.check(field.data, email=self.email.data or "", name=name, organisation=company)
         except RuleBroken as broken:
             raise ValidationError(broken.message) from broken
 
@@ -89,4 +90,4 @@ class RemovePasskeyForm(ProofForm):
 
     def offer(self, keys: Sequence[Passkey]) -> None:
         """Let one of `keys` be chosen."""
-        self.passkey.choices = [(key.id, key.name) for key in keys]
+        self.passkey.choices = options((key.id, key.name) for key in keys)

@@ -167,7 +167,8 @@ class SignInProvider(Base):
     """Where people of the organisation sign in instead of here (OpenID Connect); `key` stands in addresses.
 
     Only addresses of `domains` (separated by spaces) are let in. `adds_people`: whoever comes for the first time
-    becomes a worker.
+    becomes a worker. With `proofs` (separated by spaces) a sign-in counts as one with a second factor only where `acr`
+    or `amr` of the id token has one of them; without, it always does.
     """
 
     __tablename__ = "sign_in_provider"
@@ -178,6 +179,7 @@ class SignInProvider(Base):
     client_id: Mapped[str] = mapped_column(String(255))
     secret_id: Mapped[UUID | None] = mapped_column(ForeignKey(SealedSecret.id))
     domains: Mapped[str] = mapped_column(Text, default="")
+    proofs: Mapped[str] = mapped_column(Text, default="")
     adds_people: Mapped[bool] = mapped_column(default=False)
     is_on: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)

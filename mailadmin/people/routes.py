@@ -28,7 +28,9 @@ bp = Blueprint("people", __name__)
 YEAR = timedelta(days=365)
 STEP_LASTS = timedelta(minutes=5)
 FRESH = timedelta(minutes=10)
-PENDING = "second-factor"  # in the cookie: the ticket of whoever has given the right password
+BY_PASSWORD = "password"  # noqa: S105 - the name of a first step
+PENDING = "second-factor"  # in the cookie: the ticket of whoever is past the first step,
+FIRST_STEP = "first-step"  # and what that was
 THEMES = ("", "light", "dark")
 
 
@@ -137,7 +139,7 @@ def sign_in() -> Answer:
     if form.validate_on_submit():
         person = service.check_password(session, email=form.email.data, password=form.password.data)
         if person is not None and staff.has_second_factor(session, person):
-            return _ask_second_factor(person)
+            return ask_second_factor(person)
         if person is not None:
             enter(person)
             session.commit()
@@ -147,12 +149,13 @@ def sign_in() -> Answer:
     return _sign_in_page(form, 422 if form.errors else 200)
 
 
-def _ask_second_factor(person: Person) -> Answer:
-    """Go on to the second step, see factor_routes.py; nobody is signed in yet."""
+def ask_second_factor(person: Person, *, method: str = BY_PASSWORD, goes_to: str = "") -> Answer:
+    """Go on to the second step, see factor_routes.py; nobody is signed in yet. `method` was the first step."""
     cookie.clear()
     cookie[PENDING] = tickets.make(db.session(), TicketPurpose.SECOND_FACTOR, lasts=STEP_LASTS, person=person)
+    cookie[FIRST_STEP] = method
     db.session().commit()
-    return web.done("people.second_factor", next=request.args.get("next") or None)
+    return web.done("people.second_factor", next=goes_to or request.args.get("next") or None)
 
 
 @bp.errorhandler(RateLimitExceeded)
@@ -195,8 +198,13 @@ def refused(person: Person | None, what: str) -> None:
     db.session().commit()
 
 
-def enter(person: Person, *, method: str = "password", has_second_factor: bool = False) -> None:
-    """Sign `person` in under a new session; what the cookie held before is forgotten."""
+def enter(
+    person: Person, *, method: str = BY_PASSWORD, has_second_factor: bool = False, since: datetime | None = None
+) -> None:
+    """Sign `person` in under a new session; what the cookie held before is forgotten.
+
+    `since`: when they showed who they are, if that was not just now.
+    """
     if current_user.is_authenticated:  # somebody who signs in once more
         sessions.end(db.session(), current_user.get_id())
     cookie.clear()
@@ -208,8 +216,9 @@ def enter(person: Person, *, method: str = "password", has_second_factor: bool =
         browser=browser,
         method=method,
         has_second_factor=has_second_factor,
+        since=since,
     )
-    login_user(SignedIn(person, token, has_second_factor=has_second_factor))
+    login_user(SignedIn(person, token, has_second_factor=has_second_factor, since=since))
     browsers.remember(person)
     _note(person, "signed in")
 

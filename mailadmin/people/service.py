@@ -26,7 +26,7 @@ NAME_LENGTH, ADDRESS_LENGTH = 120, 254
 def add(session: Session, *, email: str, name: str, role: PersonRole, password: str, actor: Actor = SYSTEM) -> Person:
     """A new person who signs in with `email` and `password`. Raises RuleBroken with the field that is wrong."""
     address, name = checked_email(email), checked_name(name, what=t("The name"), field="name")
-    passwords.check(password, email=address, name=name)
+    passwords.check(password, email=address, name=name, organisation=organisation.name(session))
     person = Person(email=address, name=name, role=role, password_hash=passwords.hash_password(password))
     try:
         with session.begin_nested():

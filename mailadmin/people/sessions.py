@@ -37,8 +37,12 @@ def start(
     browser: str,
     method: str = "password",
     has_second_factor: bool = False,
+    since: datetime | None = None,
 ) -> str:
-    """Sign `person` in; the answer is the token for the cookie, of which only a hash is kept."""
+    """Sign `person` in; the answer is the token for the cookie, of which only a hash is kept.
+
+    `since`: when they showed who they are, if that was not just now.
+    """
     token = secrets.token_urlsafe(32)
     session.add(
         SignIn(
@@ -48,6 +52,7 @@ def start(
             browser=browser[:200],
             method=method,
             has_second_factor=has_second_factor,
+            started_at=since or now(),
         )
     )
     person.seen_at = now()

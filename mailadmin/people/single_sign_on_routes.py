@@ -1,21 +1,24 @@
 """The way to the organisation's own sign-in and back."""
 
 import logging
+from datetime import timedelta
 
 from flask import Response, make_response, request, url_for
 from flask import session as cookie
+from flask_login import current_user
 
 from mailadmin import boot, db, web
 from mailadmin.authorization import Identity
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.errors import MailError
-from mailadmin.people import single_sign_on
-from mailadmin.people.models import SignInProvider
-from mailadmin.people.routes import bp, enter, refused, where_to
+from mailadmin.people import sessions, single_sign_on, staff
+from mailadmin.people.models import Person, SignInProvider
+from mailadmin.people.routes import FRESH, ask_second_factor, bp, enter, refused, where_to
 from mailadmin.text import t
 from mailadmin.web import Answer
 
 log = logging.getLogger(__name__)
+METHOD = "single sign-on"
 STATE = "single-sign-on"  # in the cookie: the state with which this browser went away
 
 
@@ -38,13 +41,24 @@ def sign_in_elsewhere(provider_id: int) -> Answer:
     try:
         found = single_sign_on.published(issuer, boot.settings().rules)
         provider = single_sign_on.get(session, provider_id)
-        goes_to = request.args.get("next", "")
-        url, state = single_sign_on.leave(session, provider, found, back=back_to(provider), goes_to=goes_to)
+        url, state = single_sign_on.leave(
+            session,
+            provider,
+            found,
+            back=back_to(provider),
+            goes_to=request.args.get("next", ""),
+            seconds=_oldest().total_seconds(),
+        )
     except MailError as error:
         return _failed(t("{name} cannot be reached: {why}", name=name, why=error.message))
     session.commit()
     cookie[STATE] = state
     return _leaving(url, name)
+
+
+def _oldest() -> timedelta:
+    """How long ago somebody may have shown there who they are: who is signed in here comes to show it anew."""
+    return FRESH if current_user.is_authenticated else sessions.ABSOLUTE
 
 
 def _leaving(url: str, name: str) -> Response:
@@ -72,6 +86,7 @@ def signed_in_elsewhere(provider_id: int) -> Answer:
         identity = _ask_who(provider_id, issuer, asked)
         provider = single_sign_on.get(session, provider_id)
         person = single_sign_on.admit(session, provider, identity)
+        has_proved = single_sign_on.has_proved(provider, identity)
     except RuleBroken as broken:
         session.rollback()
         refused(None, t("failed to sign in elsewhere"))
@@ -81,7 +96,17 @@ def signed_in_elsewhere(provider_id: int) -> Answer:
         log.warning("A sign-in with provider %s failed: %s", provider_id, error)
         refused(None, t("failed to sign in elsewhere"))
         return _failed(error.message)
-    enter(person, method="single sign-on", has_second_factor=True)
+    return _let_in(person, asked, has_proved=has_proved, ago=timedelta(seconds=single_sign_on.seconds_ago(identity)))
+
+
+def _let_in(person: Person, asked: single_sign_on.Asked, *, has_proved: bool, ago: timedelta) -> Answer:
+    """Sign `person` in, after their second factor if they have one here and showed none there."""
+    session = db.session()
+    if not has_proved and staff.has_second_factor(session, person):
+        return ask_second_factor(person, method=METHOD, goes_to=asked.goes_to)
+    # What was shown there long ago is not fresh here either; for the rest a session counts from now on.
+    since = db.now() - min(ago, FRESH)
+    enter(person, method=METHOD, has_second_factor=has_proved, since=since)
     session.commit()
     return where_to(asked.goes_to)
 

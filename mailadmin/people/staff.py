@@ -1,7 +1,8 @@
 """Who belongs to the organisation: people come by a link or with a password, are let in and kept out, and go.
 
 A full administrator may do everything. Whoever has a role of the organisation's own may do what that allows; if that is
-to manage people, then workers only, for else everybody who manages people could make themselves full administrators.
+to manage people, then workers only. Nobody can so give what they do not have: no role that may do more, no way into the
+account of somebody who may, and no mail to themselves, for they are administrators too.
 One full administrator who can sign in is always left: whoever takes one away locks the rows of all of them first, so
 two who would take away each other wait for one another.
 """
@@ -18,8 +19,9 @@ from mailadmin.activity import service as activity
 from mailadmin.activity.service import ActivityKind
 from mailadmin.db import now
 from mailadmin.errors import NotFound, RuleBroken
+from mailadmin.organisation import service as organisation
 from mailadmin.people import passwords, sessions, tickets
-from mailadmin.people.models import CustomRole, Passkey, Person, TicketPurpose
+from mailadmin.people.models import CustomRole, Passkey, Person, SignInProvider, TicketPurpose
 from mailadmin.people.service import checked_email, checked_name
 from mailadmin.permissions import Actor, Permission, PersonRole
 from mailadmin.text import t
@@ -53,17 +55,37 @@ def is_full(person: Person) -> bool:
     return person.role is PersonRole.ADMINISTRATOR and person.custom_role_id is None and person.is_active
 
 
+def may_change(by: Person, whom: Person) -> bool:
+    """Whether `by`, who manages people, may change `whom`: what they are, what they read, how they sign in."""
+    return whom.role is not PersonRole.ADMINISTRATOR or is_full(by)
+
+
 def check_reach(by: Person, whom: Person | None = None, *, role: PersonRole | None = None) -> None:
     """Raise RuleBroken unless `by` may change `whom`, or give somebody `role`."""
-    concerns = (whom is not None and whom.role is PersonRole.ADMINISTRATOR) or role is PersonRole.ADMINISTRATOR
+    concerns = (whom is not None and not may_change(by, whom)) or role is PersonRole.ADMINISTRATOR
     if concerns and not is_full(by):
         raise RuleBroken(t("Only somebody who is an administrator for everything can change administrators."))
 
 
-def _keep_one(session: Session, person: Person) -> None:
-    """Raise RuleBroken if `person` is the last one who may do everything."""
+def get_changeable(session: Session, person_id: int, *, by: Person) -> Person:
+    """The person `person_id`, if `by` may change them. Raises NotFound and RuleBroken."""
+    person = get(session, person_id)
+    check_reach(by, person)
+    return person
+
+
+def check_way_in(session: Session, *, without: str) -> None:
+    """Raise RuleBroken if nobody who may do everything could sign in `without` the provider of this issuer."""
+    full, able = _full(session, without=without)
+    if full and not able:
+        said = t("No administrator could sign in any more. Let one of you choose a password or add a passkey first.")
+        raise RuleBroken(said)
+
+
+def _full(session: Session, *, without: str = "") -> tuple[set[int], set[int]]:
+    """Everybody who may do everything, their rows locked, and those of them who can sign in."""
     full = (
-        select(Person.id, Person.password_hash, Person.subject)
+        select(Person.id, Person.password_hash, Person.subject, Person.issuer)
         .where(
             Person.role == PersonRole.ADMINISTRATOR, Person.custom_role_id.is_(None), Person.deactivated_at.is_(None)
         )
@@ -71,9 +93,16 @@ def _keep_one(session: Session, person: Person) -> None:
         .with_for_update()
     )
     keyed = set(session.scalars(select(Passkey.person_id)))
+    open_ones = set(session.scalars(select(SignInProvider.issuer).where(SignInProvider.is_on))) - {without}
     rows = session.execute(full).all()
-    others = [row.id for row in rows if row.password_hash or row.subject or row.id in keyed]
-    if person.id in {row.id for row in rows} and not set(others) - {person.id}:
+    able = {row.id for row in rows if row.password_hash or row.id in keyed or (row.subject and row.issuer in open_ones)}
+    return {row.id for row in rows}, able
+
+
+def _keep_one(session: Session, person: Person) -> None:
+    """Raise RuleBroken if `person` is the last one who may do everything."""
+    full, able = _full(session)
+    if person.id in full and not able - {person.id}:
         raise RuleBroken(
             t("{name} is the last administrator who can sign in. Make somebody else one first.", name=person.name)
         )
@@ -133,7 +162,7 @@ def choose_password(session: Session, code: str, password: str, *, address: str 
     Raises RuleBroken: without a field if the link is worth nothing, else at `password`.
     """
     person, ticket = whose_link(session, code), tickets.look(session, code, *LINKS)
-    passwords.check(password, email=person.email, name=person.name, is_only=not has_second_factor(session, person))
+    _check_password(session, person, password)
     tickets.use(session, ticket)
     tickets.end(session, person, *LINKS)
     _set_password(session, person, password)
@@ -164,11 +193,16 @@ def change_password(session: Session, person: Person, *, old: str, new: str, kee
     """
     if person.password_hash is not None and not passwords.fits(old, person.password_hash):
         raise RuleBroken(t("This is not your password."), field="old_password")
-    passwords.check(new, email=person.email, name=person.name, is_only=not has_second_factor(session, person))
+    _check_password(session, person, new)
     _set_password(session, person, new)
     tickets.end(session, person, *LINKS)
     sessions.end_all(session, person, but=keep)
     _note(session, actor, "changed their password", kind=ActivityKind.SIGN_INS)
+
+
+def _check_password(session: Session, person: Person, password: str) -> None:
+    names = {"email": person.email, "name": person.name, "organisation": organisation.name(session)}
+    passwords.check(password, is_only=not has_second_factor(session, person), **names)
 
 
 def _set_password(session: Session, person: Person, password: str) -> None:

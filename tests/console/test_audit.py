@@ -128,3 +128,33 @@ def test_a_change_of_an_account_is_told_with_its_values(ada_at: Browser) -> None
         account = accounts.an_account(session, name="Sales")
         account_service.pause(session, account, actor=MEI)
     assert told(ada_at.get("/audit?kind=accounts"))[0].startswith("paused")
+
+
+@both_databases
+def test_a_search_is_paged_also_beyond_what_is_counted(ada_at: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("audit.PAGE", 2), ("paging.PAGE", 2), ("audit.COUNTED", 4)):
+        monkeypatch.setattr(f"mailadmin.console.{name}", value)
+    for n in range(7):
+        note(f"moved lamp {n}")
+    page = ada_at.get("/audit?q=lamp")
+    assert told(page) == ["moved lamp 6", "moved lamp 5"]
+    assert "1–2 of 4" in page.words()
+    assert "More than 4 entries match" in page.words()
+    assert ada_at.get("/audit?q=lamp&page=2").one("a", rel="next").get("href") == "/audit?q=lamp&page=3"
+    assert told(ada_at.get("/audit?q=lamp&page=3")) == ["moved lamp 2", "moved lamp 1"]
+    last = ada_at.get("/audit?q=lamp&page=99")
+    assert told(last) == ["moved lamp 0"]
+    assert "7–7 of 7" in last.words()
+    assert "More than" not in last.words()
+
+
+@both_databases
+def test_the_last_page_holds_the_first_entries(ada_at: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("audit.PAGE", "paging.PAGE"):
+        monkeypatch.setattr(f"mailadmin.console.{name}", 2)
+    for n in range(5):
+        note(f"moved lamp {n}", at=datetime(2026, 3, 2, 10, n, tzinfo=UTC), kind=ActivityKind.ACCESS)
+    for query in ("kind=access", "first=2026-03-02&last=2026-03-02", "kind=access&first=2026-03-01"):
+        pages = [told(ada_at.get(f"/audit?{query}&page={n}")) for n in (1, 2, 3)]
+        assert pages == [[f"moved lamp {n}" for n in place] for place in ((4, 3), (2, 1), (0,))]
+        assert told(ada_at.get(f"/audit?{query}&page=77")) == ["moved lamp 0"]

@@ -81,8 +81,11 @@ def test_a_made_up_code_is_refused(session: Session) -> None:
     ("password", "why"),
     [
         ("lamp desk harb", "15 characters"),
-        ("passwordpassword", "leaked"),
-        ("aaaaaaaaaaaaaaaa", "leaked"),
+        ("passwordpassword", "most common"),
+        ("1QAZ2wsx3edc4rfv", "most common"),
+        ("aaaaaaaaaaaaaaaa", "repeats"),
+        ("Mailadmin2026!Mailadmin", "everybody here knows"),
+        ("example.com-ada-17", "everybody here knows"),
         ("lindqvist202612", "Your name"),
         ("ada@example.com", "Your name"),
         ("hello ada@example.com again", "Your name"),
@@ -93,6 +96,17 @@ def test_a_poor_password_is_refused(session: Session, password: str, why: str) -
     with pytest.raises(RuleBroken, match=why) as refused:
         a_person(session, password=password)
     assert refused.value.field == "password"
+
+
+def test_names_are_refused_whatever_stands_between_them(session: Session) -> None:
+    organisation.rename(session, name="Nordhavn Lampworks")
+    for password in ("Nordhavn-2026-Lampworks", "nordhavnADA1234567", "++lampworks++mailadmin++"):
+        with pytest.raises(RuleBroken, match="everybody here knows") as refused:
+            a_person(session, password=password)
+        assert refused.value.field == "password"
+    a_person(session, password="nordhavn lampworks teapot river")
+    with pytest.raises(RuleBroken, match="repeats a few"):  # at once, however many ways lead through it
+        passwords.check("aaa" * 300 + "bzx", email="aaa@aaaa.example", name="Bob", organisation="Aaaaa")
 
 
 @pytest.mark.parametrize("email", ["ada", "ada@", "@example.com", "ada@@example.com", "ada example.com"])

@@ -1,83 +1,22 @@
 """Signing in at the organisation's own provider, against a real one."""
 
-import dataclasses
-import re
-from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mailadmin import boot, db
+from mailadmin import db
 from mailadmin.errors import RuleBroken
 from mailadmin.people import single_sign_on
 from mailadmin.people.models import Person
 from mailadmin.permissions import SYSTEM, PersonRole
 from tests.factories import PASSWORD, a_person
 from tests.pages import Browser, Page
+from tests.people.elsewhere import BASE, SECRET, come_back, fields, idp, leave, said, server, set_up
 from tests.servers.oauth import OAuthServer
 
-BASE = "http://localhost"
-SECRET = "hush-hush of the console"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthServer]:
-    with OAuthServer(tmp_path_factory.mktemp("sso")) as server:
-        yield server
-
-
-@pytest.fixture
-def idp(server: OAuthServer, booted: object, monkeypatch: pytest.MonkeyPatch) -> OAuthServer:
-    server.reset()
-    server.add_person("mei@example.com", name="Mei Tanaka")
-    rules = dataclasses.replace(boot.settings().rules, ca_file=server.ca_file)
-    monkeypatch.setattr(boot, "_settings", dataclasses.replace(boot.settings(), rules=rules))
-    single_sign_on._published.clear()
-    return server
-
-
-def fields(idp: OAuthServer, **other: object) -> dict[str, object]:
-    return {
-        "name": "Example account",
-        "issuer": idp.issuer,
-        "client_id": "console",
-        "secret": SECRET,
-        "domains": "example.com example.org",
-        "is_on": "y",
-        **other,
-    }
-
-
-def set_up(ada_at: Browser, idp: OAuthServer, **other: object) -> int:
-    """A provider as an administrator sets it up; its id."""
-    page = ada_at.post("/settings/sign-in/new", fields(idp, **other), follow=True)
-    assert "its issuer answers" in page.words()
-    with db.reading() as session:
-        provider_id = single_sign_on.providers(session)[0].id
-    redirect = ada_at.get(f"/settings/sign-in/{provider_id}").value("redirect-uri")
-    assert redirect == f"{BASE}/sign-in/with/{provider_id}/back"
-    idp.add_app("console", secret=SECRET, redirect_uris=(redirect,))
-    return provider_id
-
-
-def leave(browser: Browser, provider_id: int) -> str:
-    """Where the page leads that answers the button."""
-    page = browser.post(f"/sign-in/with/{provider_id}")
-    found = re.search(r'<a class="btn primary wide" href="([^"]+)"', page.text)
-    assert found, page.words()
-    return found[1].replace("&amp;", "&")
-
-
-def come_back(browser: Browser, idp: OAuthServer, provider_id: int, who: str = "mei@example.com") -> Page:
-    back = idp.agree(leave(browser, provider_id), who)
-    return browser.get(back.removeprefix(BASE))
-
-
-def said(page: Page, browser: Browser) -> str:
-    assert page.location == "/sign-in"
-    return browser.get("/sign-in").words()
+__all__ = ["idp", "server"]  # fixtures
 
 
 def test_somebody_new_becomes_a_worker_and_comes_back_as_the_same(
@@ -207,10 +146,39 @@ def test_wrong_settings_are_told_at_their_fields(ada_at: Browser, idp: OAuthServ
     assert "Type the secret" in page.error("secret"), "a stored secret goes to nobody else"
 
 
-def test_a_provider_can_be_deleted_with_its_secret(ada_at: Browser, idp: OAuthServer) -> None:
-    provider_id = set_up(ada_at, idp)
-    ada_at.post(f"/settings/sign-in/{provider_id}/delete")
+def test_a_provider_is_deleted_with_its_secret_after_a_question(ada_at: Browser, idp: OAuthServer, app: Flask) -> None:
+    provider_id = set_up(ada_at, idp, adds_people="y")
+    come_back(Browser(app), idp, provider_id)
+    address = f"/settings/sign-in/{provider_id}/delete"
+    assert "1 person signs in only there." in ada_at.get(address, htmx=True).words()
+    assert ada_at.get(address).title == "Delete the sign-in with Example account · Mailadmin"
+    ada_at.post(address)
     assert "No provider yet" in ada_at.get("/settings/sign-in").words()
     with db.transaction() as session, pytest.raises(RuleBroken):
         single_sign_on.save(session, None, single_sign_on.Wanted("", idp.issuer, "x", "y", "example.com"), actor=SYSTEM)
     assert PASSWORD
+
+
+@pytest.mark.parametrize("how", ["delete", "off", "moved"])
+def test_the_only_way_in_of_the_last_administrator_stays(
+    ada_at: Browser, idp: OAuthServer, ada: Person, how: str
+) -> None:
+    provider_id = set_up(ada_at, idp)
+    at = f"/settings/sign-in/{provider_id}"
+
+    def tried() -> Page:
+        if how == "delete":
+            return ada_at.post(f"{at}/delete")
+        changed = {"is_on": ""} if how == "off" else {"issuer": "https://elsewhere.test", "secret": "x"}
+        return ada_at.post(at, {**fields(idp, secret=""), **changed})
+
+    with db.transaction() as session:
+        person = session.get_one(Person, ada.id)
+        kept, person.password_hash, person.issuer, person.subject = person.password_hash, None, idp.issuer, "sub-ada"
+    page = tried()
+    assert page.status == 422
+    assert "No administrator could sign in any more." in page.words()
+    with db.transaction() as session:
+        assert single_sign_on.get(session, provider_id).is_on
+        session.get_one(Person, ada.id).password_hash = kept
+    assert tried().status == 303

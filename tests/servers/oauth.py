@@ -263,11 +263,11 @@ class OAuthServer:
             claims |= {"email": person.address, "email_verified": person.verified}
         return claims | person.claims
 
-    def id_token(self, person: Person, client_id: str, nonce: str) -> str:
-        """Who signed in, signed."""
+    def id_token(self, person: Person, client_id: str, nonce: str, proofs: dict[str, Any] | None = None) -> str:
+        """Who signed in, and how, signed."""
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": client_id, "iat": now, "nbf": now, "exp": now + 3600}
-        claims |= self._claims(person) | ({"nonce": nonce} if nonce else {})
+        claims |= self._claims(person) | (proofs or {}) | ({"nonce": nonce} if nonce else {})
         self.change_claims(claims)
         header = {"alg": self.algorithm, "kid": self.key.kid}
         return jwt.encode(header, claims, self.signing_key, algorithms=[self.algorithm])

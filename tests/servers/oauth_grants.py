@@ -1,5 +1,6 @@
 """The grants of the OAuth server of the tests: Authlib's, with PKCE and strict rotation, and Google's by hand."""
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ def by_code(idp: "OAuthServer") -> type[grants.AuthorizationCodeGrant]:
                 code_challenge=asked["code_challenge"],
                 code_challenge_method="S256",
                 wants_refresh=idp.wants_refresh(asked, request.user),
+                proofs=proofs(asked, request.user),
             )
 
         def query_authorization_code(self, code: str, client: App) -> Code | None:
@@ -70,6 +72,23 @@ def by_code(idp: "OAuthServer") -> type[grants.AuthorizationCodeGrant]:
             return authorization_code.user
 
     return Authorization
+
+
+def proofs(asked: dict[str, str], person: Person) -> dict[str, Any]:
+    """What an id token says of how `person` proved who they are (OpenID Connect Core 2 and 3.1.2.1).
+
+    Whoever did so longer than `max_age` ago does it again. `acrs` is Microsoft's way to ask for a class and to tell it.
+    """
+    told: dict[str, Any] = {"amr": list(person.methods)} if person.methods else {}
+    if asked.get("max_age"):
+        if time.time() - person.proved_at > int(asked["max_age"]):
+            person.proved_at = time.time()
+        told["auth_time"] = int(person.proved_at)
+    if asked.get("acr_values") and person.classes:
+        told["acr"] = next((each for each in asked["acr_values"].split() if each in person.classes), person.classes[0])
+    wanted = json.loads(asked.get("claims") or "{}").get("id_token", {}).get("acrs", {})
+    reached = {wanted.get("value"), *wanted.get("values", ())} & set(person.classes)
+    return told | ({"acrs": sorted(reached)} if reached else {})
 
 
 def by_refresh_token(idp: "OAuthServer") -> type[grants.RefreshTokenGrant]:

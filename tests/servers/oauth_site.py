@@ -142,7 +142,8 @@ def _keep(idp: "OAuthServer", made: dict[str, Any], asked: Any) -> None:
     if before is not None and idp.rotates:
         before.is_ended = True
     if "openid" in token.scope.split() and person:
-        made["id_token"] = idp.id_token(person, token.client_id, code.nonce if code else "")
+        told = code.proofs if code else {}
+        made["id_token"] = idp.id_token(person, token.client_id, code.nonce if code else "", told)
 
 
 def _tokens(app: Flask, idp: "OAuthServer", server: AuthorizationServer) -> None:

@@ -52,12 +52,18 @@ class App(ClientMixin):
 
 @dataclass
 class Person:
-    """Somebody with a mailbox. `claims` are added to the id token and the userinfo answer."""
+    """Somebody with a mailbox. `claims` are added to the id token and the userinfo answer.
+
+    They proved who they are at `proved_at` by `methods` (`amr`), and can reach the `classes` (`acr`), the least first.
+    """
 
     address: str
     name: str = ""
     verified: bool = True
     claims: dict[str, Any] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    proved_at: float = field(default_factory=time.time)
 
     @property
     def sub(self) -> str:
@@ -77,6 +83,7 @@ class Code:
     code_challenge: str
     code_challenge_method: str
     wants_refresh: bool
+    proofs: dict[str, Any] = field(default_factory=dict)
     family: str = field(default_factory=lambda: secrets.token_hex(8))
     ends_at: float = field(default_factory=lambda: time.time() + 60)
 
