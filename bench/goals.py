@@ -17,7 +17,7 @@ GOALS: Mapping[tuple[str, str], tuple[Goal, ...]] = {
     (MAILBOX, CHANGED): (("cpu", "<=", 0.025), ("cpu_ratio_to_mbsync", ">=", 5)),
     (MAILBOX, MEMORY): (("megabytes", "<=", 200),),
     (FULL, FIRST): (("ratio_to_mbsync", ">=", 2.2),),
-    (FULL, SAME): (("cpu", "<=", 0.005), ("cpu_ratio_to_mbsync", ">=", 40)),
+    (FULL, SAME): (("cpu", "<=", 0.005), ("look_cpu", "<=", 0.005), ("cpu_ratio_to_mbsync", ">=", 40)),
     (FULL, CHANGED): (("cpu", "<=", 0.020), ("cpu_ratio_to_mbsync", ">=", 13)),
     (FULL, MEMORY): (("megabytes", "<=", 120),),
     (FLEET, FIRST): (("ratio_to_mbsync", ">=", 4),),

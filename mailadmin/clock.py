@@ -24,10 +24,12 @@ from mailadmin.notices import service as notices
 from mailadmin.oauth import service as oauth
 from mailadmin.organisation import service as organisation
 from mailadmin.people import sessions, tickets
-from mailadmin.sync import changes, claims, reading, retention, texts, watching
+from mailadmin.sync import changes, claims, lookable, reading, retention, texts, watching
 from mailadmin.sync import service as sync
 from mailadmin.sync.gone import forget_gone_folders
 from mailadmin.wizard import service as wizard
+from mailadmin.writing import outbox
+from mailadmin.writing import service as writing
 
 LEASE_SECONDS = 20.0
 MOST_DUE = 500  # accounts at one tick: 100 a second
@@ -52,14 +54,17 @@ class Clock:
         if not self._leads():
             return False
         if self._queue_answers():
-            for step in (set_up_accounts, self._catch_up, start_due_syncs, find_lost_syncs, find_waiting_checks):
+            for step in (set_up_accounts, self._catch_up, start_due_syncs, find_due_looks, find_lost_syncs):
                 self._do(step)
+            self._do(find_waiting_checks)
             self._do(find_waiting_lookups)
             self._do(find_dead_watchers)
             self._do(find_waiting_tokens)
             self._do(settle_invites)
             self._do(settle_moves)
             self._do(find_due_notices)
+            self._do(find_due_outgoing)
+            self._do(settle_outgoing)
             self._do(go_on_deleting, again=self._is_new)
             self._is_new = False
         if time.monotonic() >= self._next_sweep:
@@ -126,11 +131,21 @@ def set_up_accounts() -> None:
 
 
 def start_due_syncs() -> None:
-    """Have every account synced whose time has come."""
+    """Have every account synced whose time has come and of whom a look is not enough."""
     with db.transaction() as session:
-        due = claims.jobs_of(session, sync.request_due_runs(session, limit=MOST_DUE))
-    for run_id, job in due.items():
+        runs = sync.request_due_runs(session, limit=MOST_DUE, rule=~lookable.BY_LOOK)
+        due = claims.jobs_of(session, runs)
+    for run_id, job in claims.enough(due).items():
         queue.ring(job, run_id)
+
+
+def find_due_looks() -> None:
+    """Ring for accounts that are due and need no more than a look."""
+    with db.reading() as session:
+        are_due = lookable.are_due(session)
+    rung = queue.waiting()
+    if are_due and rung is not None and not rung[queue.Line.LOOKING]:
+        queue.ring("look")
 
 
 def find_lost_syncs() -> None:
@@ -217,6 +232,27 @@ def find_due_notices() -> None:
         queue.ring("notice")
 
 
+def find_due_outgoing() -> None:
+    """Ring for what people wrote and that is to be sent, or sent again."""
+    with db.reading() as session:
+        are_due = outbox.are_due(session)
+    rung = queue.waiting()
+    if are_due and rung is not None and not rung[queue.Line.SENDING]:
+        queue.ring("outgoing")
+
+
+def settle_outgoing() -> None:
+    """Note which messages have arrived of which nobody knew whether they were sent."""
+    with db.reading() as session:
+        are_unclear = outbox.are_unclear(session)
+    if are_unclear:
+        with db.transaction() as session:
+            runs = [run.id for run in outbox.settle_found(session)]
+            jobs = claims.jobs_of(session, runs)
+        for run_id, job in jobs.items():
+            queue.ring(job, run_id)
+
+
 def go_on_deleting(*, again: bool) -> None:
     """Ring for accounts that are being deleted; `again` when whoever did it before may have been killed."""
     with db.reading() as session:
@@ -232,7 +268,7 @@ def sweep() -> None:
         changes.forget_old(session)
         reading.forget_files(session)
         texts.forget_unkept(session)
-        for prefix in ("runner:", "watcher:"):
+        for prefix in ("runner:", "watcher:", outbox.PREFIX):
             leases.forget(session, prefix=prefix, before=db.now() - timedelta(hours=1))
         hosts.forget_old(session, before=db.now() - timedelta(days=7))
         sessions.forget_old(session)
@@ -244,4 +280,5 @@ def sweep() -> None:
         oauth.destroy_old_passwords(session)
         oauth.want_idle(session)
         notices.forget_old(session)
+        writing.forget_old(session)
         activity.forget_old(session, months=organisation.activity_months(session))

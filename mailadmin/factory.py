@@ -15,9 +15,11 @@ from mailadmin.console import company_routes as organisation
 from mailadmin.console import frame
 from mailadmin.console import provider_routes as providers
 from mailadmin.console import routes as console
+from mailadmin.invites import own_routes
 from mailadmin.invites import routes as invites
 from mailadmin.mailbox import action_routes as mailbox_actions
 from mailadmin.mailbox import reading_routes as mailbox
+from mailadmin.mailbox import writing_end_routes as writing
 from mailadmin.moves import routes as moves
 from mailadmin.oauth import routes as oauth
 from mailadmin.people import factor_routes, passkey_routes, single_sign_on_routes
@@ -60,10 +62,12 @@ def create_app(settings: Settings) -> Flask:
         connections,
         attempt_routes,
         invites,
+        own_routes,
         sync,
         dry_routes,
         mailbox,
         mailbox_actions,
+        writing,
     )
     high = (moves, wizard, step_routes, settings_routes, console)
     for bp in dict.fromkeys(module.bp for module in (*low, *high)):  # One blueprint may stand in several modules.

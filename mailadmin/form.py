@@ -1,9 +1,10 @@
 """What all our forms can do: show a broken rule at its field, and notice that somebody else was faster."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import Field, IntegerField, PasswordField, StringField
+from wtforms import Field, IntegerField, PasswordField, SelectChoice, StringField
 from wtforms.fields.core import UnboundField
 from wtforms.form import BaseForm
 from wtforms.validators import Optional
@@ -15,6 +16,11 @@ from mailadmin.errors import RuleBroken
 def printable(typed: str | None) -> str | None:
     """What was typed, without control characters: they come from pasting, and no database or page wants them."""
     return typed and "".join(c for c in typed if c.isprintable() or c in "\r\n\t")
+
+
+def options(pairs: Iterable[tuple[object, str]]) -> list[SelectChoice]:
+    """What a field lets somebody choose from: pairs of a value and its words."""
+    return [SelectChoice(str(value), words) for value, words in pairs]
 
 
 class Form(FlaskForm):

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import String, delete, or_, select, update
+from sqlalchemy import String, Table, bindparam, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -36,6 +37,36 @@ class Lease(Base):
     taken_at: Mapped[datetime]
     beat_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+# Statements about many, written once: to put one together takes longer than to run it.
+_TABLE: Table = Lease.__table__  # type: ignore[assignment]
+_LEASE = _TABLE.c
+_NAMED = _LEASE.name.in_(bindparam("names", expanding=True))
+_MOMENT, _ENDS = bindparam("at", type_=_LEASE.beat_at.type), bindparam("ends", type_=_LEASE.beat_at.type)
+_HOLDER = bindparam("by", type_=_LEASE.holder.type)
+_TAKE = (
+    update(_TABLE)
+    .where(_NAMED, _LEASE.expires_at <= _MOMENT)
+    .values(fence=_LEASE.fence + 1, holder=_HOLDER, taken_at=_MOMENT, beat_at=_MOMENT, expires_at=_ENDS)
+    .returning(_LEASE.name, _LEASE.fence)
+)
+_KNOWN = select(_LEASE.name).where(_NAMED)
+_OURS = (
+    select(_LEASE.name, _LEASE.fence)
+    .where(_NAMED, _LEASE.holder == _HOLDER, _LEASE.expires_at > _MOMENT)
+    .order_by(_LEASE.name)
+    .with_for_update()
+)
+_RELEASE_ALL = update(_TABLE).where(_NAMED).values(expires_at=_MOMENT, holder="")
+# Made once: each transaction of a sync begins with a beat, and to write the statement takes longer than to execute it.
+_MINE = update(_TABLE).where(
+    _TABLE.c.name == bindparam("of_name"),
+    _TABLE.c.fence == bindparam("of_fence"),
+    _TABLE.c.holder == bindparam("of_holder"),
+)
+_BEAT = _MINE.values(beat_at=bindparam("moment"), expires_at=bindparam("until"))
+_RELEASE = _MINE.values(expires_at=bindparam("moment"), holder="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +108,9 @@ def take(session: Session, name: str, *, seconds: float) -> Held | None:
 def beat(session: Session, held: Held, *, seconds: float) -> None:
     """Keep `held` for another `seconds`. Raises LeaseLost when it is ours no more."""
     moment = now()
-    done = session.execute(
-        update(Lease)
-        .where(Lease.name == held.name, Lease.fence == held.fence, Lease.holder == held.holder)
-        .values(beat_at=moment, expires_at=moment + timedelta(seconds=seconds))
-        .execution_options(synchronize_session=False)
-    )
-    if done.rowcount != 1:  # type: ignore[attr-defined]
+    times = {"moment": moment, "until": moment + timedelta(seconds=seconds)}
+    done = session.connection().execute(_BEAT, _which(held) | times)
+    if done.rowcount != 1:
         raise LeaseLost(held.name)
 
 
@@ -101,14 +128,42 @@ def beat_all(session: Session, held: Collection[Held], *, seconds: float) -> lis
     return [one for one in held if (one.name, one.fence) not in kept]
 
 
+def take_all(session: Session, names: Collection[str], *, seconds: float) -> dict[str, Held]:
+    """Those of `names` that nobody holds, for `seconds`, by name; with two statements for all that were ever taken."""
+    holder, moment, connection = this_process(), now(), session.connection()
+    values = {"by": holder, "at": moment, "ends": moment + timedelta(seconds=seconds)}
+    rows = connection.execute(_TAKE, {"names": list(names), **values})
+    found = {name: Held(name, holder, fence) for name, fence in rows}
+    others = [name for name in names if name not in found]
+    known = set(connection.execute(_KNOWN, {"names": others}).scalars()) if others else set()
+    engine = sqlite if connection.dialect.name == "sqlite" else postgresql
+    for name in sorted(set(others) - known):
+        new = engine.insert(_TABLE).on_conflict_do_nothing().returning(_LEASE.fence)
+        first = {"name": name, "holder": holder, "fence": 1, "taken_at": moment, "beat_at": moment}
+        if connection.execute(new, first | {"expires_at": values["ends"]}).scalar() is not None:
+            found[name] = Held(name, holder, 1)
+    return found
+
+
+def hold_on(session: Session, held: Collection[Held]) -> list[Held]:
+    """Those of `held`, which this process took, that are ours still; nobody can take them before the commit."""
+    fences = {one.name: one for one in held}
+    values = {"names": list(fences), "by": this_process(), "at": now()}
+    return [fences[name] for name, fence in session.connection().execute(_OURS, values) if fences[name].fence == fence]
+
+
+def release_all(session: Session, held: Collection[Held]) -> None:
+    """Let others take all of `held` at once; in this transaction `hold_on` has said that they are ours."""
+    session.connection().execute(_RELEASE_ALL, {"names": [one.name for one in held], "at": now()})
+
+
 def release(session: Session, held: Held) -> None:
     """Let others take `held` at once. The row stays, so that its fencing number keeps growing."""
-    session.execute(
-        update(Lease)
-        .where(Lease.name == held.name, Lease.fence == held.fence, Lease.holder == held.holder)
-        .values(expires_at=now(), holder="")
-        .execution_options(synchronize_session=False)
-    )
+    session.connection().execute(_RELEASE, _which(held) | {"moment": now()})
+
+
+def _which(held: Held) -> dict[str, str | int]:
+    return {"of_name": held.name, "of_fence": held.fence, "of_holder": held.holder}
 
 
 def held_now(session: Session, prefix: str) -> list[Lease]:

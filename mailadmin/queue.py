@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Line(StrEnum):
-    """The queues: somebody waits at a page, for seconds or up to a minute; syncs; first syncs; deletions; reading."""
+    """The queues: somebody waits at a page, for seconds or up to a minute; syncs; first syncs; and so on."""
 
     LOOKUP = "lookup"
     TOKEN = "token"  # noqa: S105
@@ -37,6 +37,8 @@ class Line(StrEnum):
     BULK = "bulk"
     DELETION = "deletion"
     READING = "reading"
+    LOOKING = "looking"
+    SENDING = "sending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ JOBS = {
     "file": Listed("mailadmin.sync.jobs.fetch_files", Line.READING, 300),
     "sync": Listed("mailadmin.sync.jobs.run_sync", Line.SYNC, 7200),
     "first sync": Listed("mailadmin.sync.jobs.run_first_sync", Line.BULK, 7200),
+    "look": Listed("mailadmin.sync.jobs.look_around", Line.LOOKING, 3600),
+    "outgoing": Listed("mailadmin.writing.jobs.drain_outgoing", Line.SENDING, 3600),
     "purge": Listed("mailadmin.sync.jobs.purge", Line.DELETION, 3600),
 }
 

@@ -45,6 +45,8 @@ LINES = {
     "first sync": [queue.Line.BULK],
     "deletion": [queue.Line.DELETION],
     "reading": [queue.Line.READING],
+    "sending": [queue.Line.SENDING],
+    "looking": [queue.Line.LOOKING],
 }
 # What RQ repeats while the queue is away, which the clock says once, and that there is nothing to stop at the end.
 NOT_SAID = ("could not connect to Redis", "no horse found")

@@ -1,12 +1,10 @@
 """How times, numbers and sizes are shown on pages."""
 
 from datetime import UTC, datetime, tzinfo
-from functools import cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import g, has_request_context
 
-from mailadmin.text import clock_time, t
+from mailadmin.text import clock_time, t, zone_named
 
 
 def time_zone() -> tzinfo:
@@ -14,15 +12,7 @@ def time_zone() -> tzinfo:
     # Flask-Login would ask the database, on error pages and partials too; what it knows by now has to do.
     signed_in = g.get("_login_user") if has_request_context() else None
     name = signed_in.person.time_zone if signed_in is not None and signed_in.is_authenticated else ""
-    return _zone(name)
-
-
-@cache
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError):  # The machine does not know it any more.
-        return UTC
+    return zone_named(name)
 
 
 def exact(moment: datetime | None) -> str:
@@ -33,6 +23,13 @@ def exact(moment: datetime | None) -> str:
 def clock(moment: datetime) -> str:
     """The time of day for sentences, in the time zone of whoever asks: `14:05 CET`, with the day if not today's."""
     return clock_time(moment, time_zone())
+
+
+def hour(moment: datetime) -> str:
+    """The time of day, in the time zone of whoever asks: `14:05`, with the day if not today's."""
+    moment = moment.astimezone(time_zone())
+    is_today = moment.date() == datetime.now(time_zone()).date()
+    return f"{moment:%H:%M}" if is_today else f"{moment.day} {moment:%b %H:%M}"
 
 
 def ago(moment: datetime | None) -> str:

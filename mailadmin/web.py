@@ -41,7 +41,7 @@ from mailadmin.errors import MailAdminError, NotFound, RuleBroken
 from mailadmin.mail.errors import MailError
 from mailadmin.mail.scrub import visible
 from mailadmin.permissions import Actor, Permission
-from mailadmin.shown import ago, clock, exact, is_ahead, num, size
+from mailadmin.shown import ago, clock, exact, hour, is_ahead, num, size
 from mailadmin.text import t
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,12 @@ def polled(view: View) -> View:
     return view
 
 
+def gives_back(view: View) -> View:
+    """Mark a route whose blueprint answers whoever is not signed in any more (401) with what they typed."""
+    view.gives_back = True  # type: ignore[attr-defined]
+    return view
+
+
 def _guard() -> BaseResponse | None:
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None:
@@ -107,14 +113,23 @@ def _guard() -> BaseResponse | None:
         log.error("The route %s states no permission.", request.endpoint)
         abort(403)
     if not current_user.is_authenticated:
-        return _to_sign_in()
+        if getattr(view, "gives_back", False):
+            abort(401)
+        return to_sign_in()
     if not current_user.person.may(permission):
         log.warning("%s: person %s may not use %s", number(), current_user.person.id, request.endpoint)
         abort(403)
     return None
 
 
-def _to_sign_in() -> BaseResponse:
+def may_open(endpoint: str) -> bool:
+    """Whether whoever is signed in comes past the guard of `endpoint`: a page offers nobody what they may not do."""
+    permission = getattr(current_app.view_functions[endpoint], "permission", None)
+    return permission is None or (current_user.is_authenticated and current_user.person.may(permission))
+
+
+def to_sign_in() -> BaseResponse:
+    """The way to sign in, and from there back to where somebody wanted to go."""
     here = request.full_path.rstrip("?") if request.method in SAFE_METHODS and not is_htmx() else None
     return go(url_for("people.sign_in", next=here))
 
@@ -359,11 +374,12 @@ def furnish(app: Flask) -> None:
     for gone in (ObjectDeletedError, StaleDataError):
         app.register_error_handler(gone, _on_gone)
     app.register_error_handler(Exception, _on_anything)
-    app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity)
+    app.jinja_env.globals.update(t=t, asset=asset, vendor_integrity=vendor_integrity, may_open=may_open)
     app.jinja_env.filters.update(
         ago=ago,
         clock=clock,
         exact=exact,
+        hour=hour,
         is_ahead=is_ahead,
         num=num,
         size=size,

@@ -22,6 +22,7 @@ for module in (
     "notices",
     "invites",
     "moves",
+    "writing",
 ):
     importlib.import_module(f"mailadmin.{module}.models")
 for module in ("leases", "sealed"):

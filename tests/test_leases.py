@@ -93,3 +93,21 @@ def test_the_lease_of_a_living_process_is_left_alone(booted: Settings) -> None:
     assert a_lease()
     with db.transaction() as session:
         assert leases.break_dead(session) == 0
+
+
+def test_many_are_taken_and_given_back_together_and_each_by_one(booted: Settings) -> None:
+    names = ["sync:7", "sync:8", "sync:9"]
+    assert a_lease()
+    with db.transaction() as session:
+        mine = leases.take_all(session, names, seconds=60)
+    assert sorted(mine) == names[1:]
+    with db.transaction() as session:
+        assert leases.take_all(session, names, seconds=60) == {}
+    with db.transaction() as session:
+        lost = leases.Held("sync:9", mine["sync:9"].holder, mine["sync:9"].fence - 1)
+        held = leases.hold_on(session, [mine["sync:8"], lost])
+        assert held == [mine["sync:8"]]
+        leases.release_all(session, held)
+    with db.transaction() as session:
+        again = leases.take_all(session, names, seconds=60)
+    assert {name: one.fence for name, one in again.items()} == {"sync:8": mine["sync:8"].fence + 1}

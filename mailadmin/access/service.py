@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from mailadmin.access.models import Access
 from mailadmin.accounts.models import Account, Kind
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.organisation import service as organisation
+from mailadmin.people import teams
 from mailadmin.people.models import Person, TeamMember
+from mailadmin.people.staff import is_full
 from mailadmin.permissions import PersonRole
 from mailadmin.text import t
 
@@ -48,13 +50,14 @@ def visible_accounts(person: Person) -> Select[Account]:
 
 def readers(session: Session, account: Account) -> Sequence[Person]:
     """The people who may read the mail of `account`, by name: those whose `visible_accounts` hold it."""
-    if account.deleting_at is not None:
-        return []
-    reading = select(Person).join(Account, Account.id == account.id).where(_is_read_by(Person.id))
-    active = reading.where(Person.deactivated_at.is_(None))
-    if not organisation.uses_mail(session):
-        active = active.where(Person.role == PersonRole.ADMINISTRATOR)
-    return session.scalars(active.order_by(Person.name, Person.id)).unique().all()
+    found = _readers(session, account)
+    return session.scalars(found.order_by(Person.name, Person.id)).unique().all()
+
+
+def count_readers(session: Session, account: Account) -> int:
+    """How many people may read the mail of `account`."""
+    counted = _readers(session, account).with_only_columns(func.count(Person.id))
+    return session.scalar(counted) or 0
 
 
 def get_visible(session: Session, person: Person, account_id: int) -> Account:
@@ -80,6 +83,22 @@ def rights(session: Session, person: Person, account: Account) -> Rights | None:
         return Rights.SEND
     slot = session.scalars(_slot(person, account)).one_or_none()
     return rights_of(slot) if slot else None
+
+
+def check_gift(session: Session, account: Account, *, kind: Kind, owner_id: int | None, team: str, by: Person) -> None:
+    """Raise RuleBroken if `by`, who may not do everything, is about to let themselves read the mail of `account`.
+
+    It is about to be of `kind`, of this owner or the team of this name. Who manages accounts sees to them, not into
+    them.
+    """
+    if is_full(by) or not account.is_set_up or rights(session, by, account) is not None:
+        return
+    said = t("You would read its mail then. Somebody who is an administrator for everything can change this.")
+    if kind is Kind.PERSONAL and owner_id == by.id:
+        raise RuleBroken(said, field="owner_id")
+    mine = {each.name.casefold() for each in teams.of_people(session, [by.id])[by.id]}
+    if kind is Kind.TEAM and " ".join(team.split()).casefold() in mine:
+        raise RuleBroken(said, field="team")
 
 
 def rights_of(slot: Access) -> Rights:
@@ -144,6 +163,12 @@ def _is_read_by(person_id: int | InstrumentedAttribute[Any]) -> ColumnElement[bo
         and_(Account.kind != Kind.PERSONAL, Account.id.in_(given)),
         and_(Account.kind == Kind.TEAM, Account.team_id.in_(teams)),
     )
+
+
+def _readers(session: Session, account: Account) -> Select[Person]:
+    reading = select(Person).join(Account, Account.id == account.id).where(_is_read_by(Person.id))
+    active = reading.where(Person.deactivated_at.is_(None), Account.deleting_at.is_(None))
+    return active if organisation.uses_mail(session) else active.where(Person.role == PersonRole.ADMINISTRATOR)
 
 
 def _is_member(session: Session, person: Person, account: Account) -> bool:

@@ -21,7 +21,7 @@ from mailadmin.activity.service import ActivityKind
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.organisation import service as organisation
 from mailadmin.people.models import Person, Team, TeamMember
-from mailadmin.permissions import Actor
+from mailadmin.permissions import Actor, PersonRole
 from mailadmin.text import t
 
 RIGHTS_WORDS = {
@@ -33,10 +33,11 @@ RIGHTS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What became of giving a whole team an account: who has it now, and who had no place left."""
+    """What became of giving a whole team an account: who has it now, who had no place left, and who was left out."""
 
     now_have: Sequence[Person]
     full: Sequence[Person]
+    left_out: Sequence[Person] = ()
 
 
 def of(session: Session, person: Person) -> list[Access | None]:
@@ -104,22 +105,31 @@ def give(session: Session, *, person: Person, account: Account, rights: Rights, 
     return slot
 
 
-def give_team(session: Session, *, team: Team, account: Account, rights: Rights, actor: Actor) -> Given:
-    """Give `account` to everybody in `team` who has a place left, each for themselves; who had none is told."""
+def give_team(
+    session: Session, *, team: Team, account: Account, rights: Rights, actor: Actor, only_workers: bool = False
+) -> Given:
+    """Give `account` to everybody in `team` who has a place left, each for themselves; who had none is told.
+
+    `only_workers` leaves administrators out, for whoever may not change them.
+    """
     _check_kind(account)
     members = select(Person).join(TeamMember, TeamMember.person_id == Person.id).where(TeamMember.team_id == team.id)
     have = set(session.scalars(select(Access.person_id).where(Access.account_id == account.id)))
     given: list[Person] = []
     full: list[Person] = []
+    left_out: list[Person] = []
     for person in session.scalars(members.where(Person.deactivated_at.is_(None)).order_by(Person.id)).unique():
         if person.id in have:
+            continue
+        if only_workers and person.role is not PersonRole.WORKER:
+            left_out.append(person)
             continue
         try:
             give(session, person=person, account=account, rights=rights, actor=actor)
             given.append(person)
         except RuleBroken:
             full.append(person)
-    return Given(given, full)
+    return Given(given, full, left_out)
 
 
 def take(session: Session, *, person: Person, account: Account, actor: Actor) -> None:

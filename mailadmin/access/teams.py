@@ -1,6 +1,7 @@
 """Who may belong to a team: everybody, unless its accounts count among the five and somebody has no place left."""
 
 from collections.abc import Collection, Sequence
+from zlib import crc32
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,6 +45,12 @@ def set_teams(session: Session, *, person: Person, wanted: Collection[int], acto
         leave(session, present[team_id], person=person, actor=actor)
     for team_id in sorted(set(wanted) - present.keys()):
         join(session, teams.get(session, team_id), person=person, actor=actor)
+
+
+def standing(session: Session, person: Person) -> int:
+    """A number that is another one as soon as the role or the teams of `person` are: for forms that change them."""
+    ids = sorted(team.id for team in teams.of_people(session, [person.id])[person.id])
+    return crc32(repr((person.role.value, person.custom_role_id, ids)).encode())
 
 
 def delete(session: Session, team: Team, *, actor: Actor) -> None:

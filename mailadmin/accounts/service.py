@@ -30,6 +30,7 @@ from mailadmin.accounts.health import (
     state_column,
     state_of,
 )
+from mailadmin.accounts.legs import incoming_legs
 from mailadmin.accounts.models import Account, Health, Window
 from mailadmin.accounts.repairs import pin, use_login, use_server
 from mailadmin.accounts.typed import (
@@ -72,6 +73,7 @@ __all__ = [
     "forget_credentials",
     "get",
     "has_passwords",
+    "incoming_legs",
     "least_pause",
     "leg",
     "legs",

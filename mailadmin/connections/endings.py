@@ -11,6 +11,7 @@ from mailadmin.accounts import drafts
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.drafts import Legs
 from mailadmin.accounts.models import Account, Draft
+from mailadmin.accounts.owners import is_owned_by
 from mailadmin.connections import hosts, tokens
 from mailadmin.connections.diagnosis import diagnose
 from mailadmin.connections.models import Check, CheckOutcome
@@ -127,8 +128,8 @@ def _changed(session: Session, change: drafts.Change | None, tested: Legs, attem
     if change is None:
         return None
     with session.begin_nested():
-        check_actor(session, change.actor)
         account = accounts.get(session, change.account_id)
+        check_actor(session, change.actor, account)
         if attempt is not None:
             oauth.take_grant(session, account, attempt, actor=change.actor, version=change.version)
         elif change.wish.login.method is SignInMethod.OAUTH and change.wish.login.password:
@@ -142,10 +143,11 @@ def _changed(session: Session, change: drafts.Change | None, tested: Legs, attem
     return account
 
 
-def check_actor(session: Session, actor: Actor) -> None:
-    """Raise RuleBroken if `actor` is a person who may not change accounts any more."""
+def check_actor(session: Session, actor: Actor, account: Account) -> None:
+    """Raise RuleBroken if `actor` is a person who may not, or not any more, change `account`: somebody else's."""
     person = session.get(Person, actor.person_id, populate_existing=True) if actor.person_id else None
-    if person and not person.may(Permission.MANAGE_ACCOUNTS):
+    is_theirs = person is not None and is_owned_by(account, person)
+    if person and not is_theirs and not person.may(Permission.MANAGE_ACCOUNTS):
         raise RuleBroken(t("{name} may not change accounts any more.", name=person.name))
 
 

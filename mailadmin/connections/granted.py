@@ -42,7 +42,7 @@ def begin_test(session: Session, attempt_id: int) -> None:
 
 def _begin(session: Session, account: Account, attempt: Attempt) -> None:
     actor = Actor(attempt.requested_by, attempt.person_id, attempt.from_address)
-    check_actor(session, actor)
+    check_actor(session, actor, account)
     if _has_nothing_to_lose(account):
         oauth.take_grant(session, account, attempt, actor=actor)
         if service.is_testable(account):

@@ -7,10 +7,11 @@ all at once.
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, AccountServer, Health
@@ -32,6 +33,24 @@ _OF_THE_HOST = {
 def name_of(server: Server) -> str:
     """The name of `server` in this table."""
     return f"{server.host.lower()}:{server.port}"
+
+
+def with_server(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """`query`, which selects accounts, with the columns of the server where each of them receives; see `name_in`."""
+    own, theirs = aliased(AccountServer), aliased(ProviderServer)
+    is_theirs = theirs.provider_id == Account.provider_id, theirs.protocol == Account.protocol
+    return (
+        query.add_columns(
+            func.coalesce(own.host, theirs.host).label("host"), func.coalesce(own.port, theirs.port).label("port")
+        )
+        .outerjoin(own, and_(own.account_id == Account.id, own.direction == Direction.INCOMING))
+        .outerjoin(theirs, and_(theirs.direction == Direction.INCOMING, *is_theirs))
+    )
+
+
+def name_in(row: Any) -> str:
+    """The name in this table of the server in a `row` of such a query."""
+    return f"{(row.host or '').lower()}:{row.port or 0}"
 
 
 def note_failure(session: Session, server: Server, error: MailError) -> None:

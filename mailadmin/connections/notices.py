@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts import system_mail
-from mailadmin.accounts.models import Account, Health
+from mailadmin.accounts.models import Health
 from mailadmin.accounts.service import Leg
-from mailadmin.connections.diagnosis import diagnose
+from mailadmin.connections.outgoing import diagnosed, locked, write_health
 from mailadmin.db import now
 from mailadmin.errors import RuleBroken
 from mailadmin.mail import sasl
@@ -160,35 +160,19 @@ def write(session: Session, batch: Batch, ends: Ends) -> None:
 
 def _write_health(session: Session, batch: Batch, ends: Ends) -> None:
     """What the conversation says of the account, if that is as it was."""
-    account = session.get(Account, batch.account_id, with_for_update={"of": Account}, populate_existing=True)
+    account = locked(session, batch.account_id)
     if account is None or account.version != batch.version:
         return
     if ends.of_account is None:
-        accounts.record_success(session, account, direction=Direction.OUTGOING)
+        write_health(session, account, None)
         return
     error, stage = ends.of_account
-    told = _diagnosed(batch, error, stage)
-    accounts.record_failure(
-        session,
-        account,
-        direction=Direction.OUTGOING,
-        category=Category(told["category"]),
-        reason=told["title"],
-        permanent=error.permanent,
-        sure=False,
-    )
+    write_health(session, account, _diagnosed(batch, error, stage), permanent=error.permanent)
 
 
 def _diagnosed(batch: Batch, error: MailError, stage: StageName | None) -> dict[str, Any]:
     assert batch.leg is not None
-    return diagnose(
-        error,
-        direction=Direction.OUTGOING,
-        stage=stage,
-        server=batch.leg.server,
-        user_name=batch.leg.how.username,
-        address=batch.address,
-    )
+    return diagnosed(error, stage, leg=batch.leg, address=batch.address)
 
 
 def _put_off(session: Session, letters: Sequence[Letter], problem: str, *, permanent: bool) -> Batch:

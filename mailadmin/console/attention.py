@@ -64,10 +64,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """The one button of a cause: its words, where it leads, and whether it does something (POST) or shows a page.
-
-    Without an endpoint it leads where the name does.
-    """
+    """The one button of a cause: its words, where it leads (without an endpoint: where the name does), and whether it
+    does something (POST) or shows a page."""
 
     label: str
     endpoint: str
@@ -125,7 +123,7 @@ class _Trouble:
     @property
     def rank(self) -> int:
         if self.invite:
-            return BY_HAND if self.invite.asked_again_at or invites.has_expired(self.invite) else WAITING
+            return BY_HAND if invites.is_our_turn(self.invite) else WAITING
         if self.direction is None:
             return NOT_COMPLETE
         if self.account.health not in ATTENTION:
@@ -226,8 +224,8 @@ def _troubles(session: Session) -> list[_Trouble]:
 
 def _waits(account: Account, invite: Invite | None) -> bool:
     """Whether it is the owner's turn, or the owner wants something of us, or the link is all that there was."""
-    if invite is None:
-        return False
+    if invite is None or invites.is_own(invite):  # Owners who connect theirs alone want nothing of us.
+        return invite is not None and invites.is_our_turn(invite)
     return invite.asked_again_at is not None or not account.is_set_up or state_of(account) == "waiting"
 
 
@@ -290,7 +288,7 @@ def _cause(trouble: _Trouble, row: Sequence[_Trouble], diagnoses: dict[int, list
 
 def _state(trouble: _Trouble) -> str:
     if trouble.invite:
-        return "waiting" if trouble.rank == WAITING else "link"
+        return "waiting" if trouble.rank == WAITING else "draft" if invites.is_own(trouble.invite) else "link"
     return state_of(trouble.account) if trouble.direction else "partial"
 
 
@@ -342,6 +340,7 @@ _REVIEW = Fix("Review certificate", "connections.show")
 _OFFER = Fix("See the fix", "connections.show")  # The test found what works instead; one click there does it.
 _LOOK = Fix("See what to do", "console.account")
 _TEST = Fix("Test again", "connections.begin", acts=True)
+_RESUME = Fix("Go on with the set-up", "wizard.resume")
 _LINK = Fix("Show the link", "invites.ask")
 _LINK_AGAIN = Fix("Ask again", "invites.ask")
 _FOLDERS = Fix("Show folders", "sync.folders")
@@ -372,7 +371,7 @@ _OF_RULES = {
 def _fix(trouble: _Trouble, diagnosis: dict[str, Any]) -> Fix | None:
     """The thing to do, or None where it goes on by itself."""
     if trouble.invite:
-        fix = _LINK if trouble.rank == WAITING else _LINK_AGAIN
+        fix = _LINK if trouble.rank == WAITING else _RESUME if invites.is_own(trouble.invite) else _LINK_AGAIN
         return Fix(t(fix.label), fix.endpoint, fix.acts)
     if trouble.category is Category.THROTTLED:
         return None

@@ -31,6 +31,7 @@ def settings() -> Answer:
     values |= {name: getattr(service, name)(session) for name in TEAMS}
     values |= {"own_domains": "\n".join(contact_rules.own_domains(session))}
     values |= {"free_mail_contacts": contact_rules.free_mail_contacts(session)}
+    values["workers_add_accounts"] = service.workers_add_accounts(session)
     values["second_factor"] = service.requires_second_factor(session)
     values["text_kilobytes"] = service.text_kilobytes(session)
     values["activity_months"] = service.activity_months(session)
@@ -44,6 +45,7 @@ def settings() -> Answer:
             _change_teams(form)
             _change_contacts(form)
             system_mail.choose_sender(session, form.sender.data, actor=web.actor())
+            service.let_workers_add_accounts(session, may=form.workers_add_accounts.data, actor=web.actor())
             service.require_second_factor(session, is_required=form.second_factor.data, actor=web.actor())
             service.keep_texts(session, kilobytes=form.text_kilobytes.data or 0, actor=web.actor())
             service.keep_activity(session, months=form.activity_months.data or 0, actor=web.actor())

@@ -12,6 +12,8 @@ from mailadmin.contacts import service
 from mailadmin.permissions import Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
+from mailadmin.writing import service as writing
+from mailadmin.writing.addresses import Mailbox
 
 
 @bp.get("/contacts")
@@ -20,7 +22,7 @@ def contacts() -> Answer:
     form = SearchForm(request.args, label=t("Search by name or address"))
     page, order = request.args.get("page", 1, int), request.args.get("sort", "name")
     order = order if order in queries.ORDERS else "name"
-    found = queries.find(db.session(), current_user.person, words=form.words(), page=page, order=order)
+    found = queries.find(db.session(), current_user.person, typed=form.words(), page=page, order=order)
     return web.page("console/contacts.html", form=form, found=found, words=form.words(), order=order)
 
 
@@ -30,7 +32,9 @@ def contact(contact_id: int) -> Answer:
     session, person = db.session(), current_user.person
     found = queries.get_visible(session, person, contact_id)
     mail = contact_mail.with_contact(session, person, found, page=request.args.get("page", 1, int))
-    return web.page("console/contact.html", contact=found, mail=mail)
+    writes_as = next(iter(writing.senders(session, person)), None)
+    writes_to = str(Mailbox(" ".join(found.name.split()), found.address))
+    return web.page("console/contact.html", contact=found, mail=mail, writes_as=writes_as, writes_to=writes_to)
 
 
 @bp.get("/contacts/<int:contact_id>/messages/<int:message_id>")

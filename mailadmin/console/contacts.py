@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy import Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
 from mailadmin.access.service import visible_accounts
 from mailadmin.accounts.models import Account
-from mailadmin.console.paging import PAGE, Paged, within
+from mailadmin.console.paging import Paged, counted_ids
+from mailadmin.console.typed_words import holds, words
 from mailadmin.contacts import service as contacts
 from mailadmin.contacts.models import Contact
 from mailadmin.errors import NotFound
@@ -21,13 +22,14 @@ from mailadmin.sync import copies
 from mailadmin.sync.models import Folder, Message, MessageContact
 from mailadmin.text import t
 
-MOST_WORDS, LONGEST_SEARCH = 10, 200
-_NAMED = (Contact.name == "", func.lower(Contact.name), Contact.address)
+LONGEST_SEARCH = 200
+_NAMED = (Contact.name == "", func.lower(Contact.name), Contact.address, Contact.id)
 ORDERS: dict[str, tuple[Any, ...]] = {
     "name": _NAMED,
-    "address": (Contact.address,),
-    "new": (Contact.created_at.desc(), Contact.id.desc()),
+    "address": (Contact.address, Contact.id),
+    "new": (Contact.created_at, Contact.id),
 }
+_DOWN = {"new"}  # the newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +42,27 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Found(Paged):
-    """One page of contacts: `total` of those that were searched for, `of_all` that the person may see."""
+    """One page of contacts: `total` of those that were searched for; `is_empty`: the person may see none at all."""
 
     rows: Sequence[Contact]
     tallies: dict[int, Tally]
     total: int
-    of_all: int
     page: int
+    is_empty: bool = False
 
 
-def find(session: Session, person: Person, *, words: str, page: int, order: str = "name") -> Found:
-    """The contacts that `person` may see whose name or address holds all `words`, in `order`, a key of ORDERS.
+def find(session: Session, person: Person, *, typed: str, page: int, order: str = "name") -> Found:
+    """The contacts that `person` may see whose name or address holds the words, in `order`, a key of ORDERS.
 
     By name, those without one come last. A page beyond the last is the last.
     """
-    mine = _visible(person)
-    query = mine
-    for word in words.lower().split()[:MOST_WORDS]:
-        columns = (Contact.address, func.lower(Contact.name))
-        query = query.where(or_(*(column.contains(word, autoescape=True) for column in columns)))
-    total, of_all = _count(session, query), _count(session, mine)
-    page = within(page, total)
-    shown = query.outerjoin(Contact.account).options(contains_eager(Contact.account).lazyload("*"))
-    ordered = shown.order_by(*ORDERS.get(order, _NAMED)).limit(PAGE).offset((page - 1) * PAGE)
-    rows = session.scalars(ordered).unique().all()
-    return Found(rows, _tallies(session, person, [row.id for row in rows]), total, of_all, page)
+    mine = _visible(session, person).with_only_columns(Contact.id)
+    query = mine.where(*(holds(word, Contact.address, Contact.name) for word in words(typed)))
+    ids, total, page = counted_ids(session, query, ORDERS[order], page=page, down=order in _DOWN)
+    shown = select(Contact).outerjoin(Contact.account).options(contains_eager(Contact.account).lazyload("*"))
+    rows = {row.id: row for row in session.scalars(shown.where(Contact.id.in_(ids))).unique()} if ids else {}
+    is_empty = not total and not session.scalar(select(mine.exists()))
+    return Found([rows[id_] for id_ in ids if id_ in rows], _tallies(session, person, ids), total, page, is_empty)
 
 
 def _tallies(session: Session, person: Person, ids: Sequence[int]) -> dict[int, Tally]:
@@ -79,9 +77,12 @@ def _tallies(session: Session, person: Person, ids: Sequence[int]) -> dict[int, 
     return {id_: Tally(number, last_at) for id_, number, last_at in session.execute(query)} if ids else {}
 
 
-def in_accounts(accounts: Select[Account]) -> copies.Rule:
-    """The rule for messages of these accounts that people should see, see copies.py; never those in junk."""
-    ids = accounts.with_only_columns(Account.id)
+def in_accounts(accounts: Select[Account] | Sequence[int]) -> copies.Rule:
+    """The rule for messages of these accounts, a query or their ids, that people should see, see copies.py.
+
+    Those in junk are never among them.
+    """
+    ids = accounts.with_only_columns(Account.id) if isinstance(accounts, Select) else accounts
     shown = (
         Folder.account_id.in_(ids),
         Folder.is_active,
@@ -94,30 +95,22 @@ def in_accounts(accounts: Select[Account]) -> copies.Rule:
 
 def get_visible(session: Session, person: Person, contact_id: int) -> Contact:
     """The contact `contact_id` if `person` may see it. Raises NotFound, also when it exists for others."""
-    found = session.scalars(_visible(person).where(Contact.id == contact_id)).one_or_none()
+    found = session.scalars(_visible(session, person).where(Contact.id == contact_id)).one_or_none()
     if found is None:
         raise NotFound(t("This contact does not exist any more."))
     return found
 
 
-def _visible(person: Person) -> Select[Contact]:
+def _visible(session: Session, person: Person) -> Select[Contact]:
     """Whom `person` may see: whoever was met in an account that they read, or has mail there.
 
     Those of accounts that were deleted are nobody's, so they are left to whoever looks after the console.
     """
-    ids = visible_accounts(person).with_only_columns(Account.id)
+    ids = session.scalars(visible_accounts(person).with_only_columns(Account.id)).all()
     rule = contacts.visible_to(person.id, ids)
     if not person.may(Permission.SEE_CONSOLE):
         rule = rule & Contact.account_id.is_not(None)
-    has_mail = _has_mail(person) & ~contacts.is_private_to_another(person.id)
-    return select(Contact).where(or_(rule, has_mail))
-
-
-def _has_mail(person: Person) -> ColumnElement[bool]:
-    may_read = in_accounts(visible_accounts(person))
+    may_read = in_accounts(ids)
     mail = and_(MessageContact.contact_id == Contact.id, MessageContact.message_id == Message.id, may_read(Message))
-    return exists().where(mail).correlate(Contact)
-
-
-def _count(session: Session, query: Select[Contact]) -> int:
-    return session.scalar(select(func.count()).select_from(query.with_only_columns(Contact.id).subquery())) or 0
+    has_mail = exists().where(mail).correlate(Contact) & ~contacts.is_private_to_another(person.id)
+    return select(Contact).where(or_(rule, has_mail))

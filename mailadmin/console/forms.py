@@ -9,6 +9,7 @@ from wtforms.validators import ValidationError
 
 from mailadmin.accounts.models import Kind
 from mailadmin.console.account_search import LEGACY, OWN, UNENCRYPTED, Wanted
+from mailadmin.form import options
 from mailadmin.mail.types import SignInMethod
 from mailadmin.text import t
 
@@ -83,8 +84,8 @@ class AccountFilter(SearchForm):
     def _offer(self, name: str, label: str, nothing: str, choices: Pairs) -> None:
         field = self[name]
         field.label.text = label
-        field.choices = [("", nothing), *choices]
-        if field.data not in {value for value, _ in field.choices}:
+        field.choices = options([("", nothing), *choices])
+        if field.data not in {value for value, _ in choices}:
             field.data = ""
 
     def wanted(self, *, state: str, page: int) -> Wanted:

@@ -7,6 +7,7 @@ from flask_login import current_user
 
 from mailadmin import db, web
 from mailadmin.access import service as access
+from mailadmin.accounts.models import Account
 from mailadmin.console import queries
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import Permission
@@ -20,8 +21,8 @@ THEMES = {"light", "dark"}
 def context() -> dict[str, Any]:
     """The frame's values for a template; a partial for htmx and an error page have no frame and cost no query."""
     theme = request.cookies.get(web.cookie_name("theme"), "")
-    values: dict[str, Any] = {"may": _may, "theme": theme if theme in THEMES else "", "me": None}
-    values |= {"organisation": "", "uses_mail": True}
+    values: dict[str, Any] = {"may": _may, "tab_counts": _tab_counts, "me": None}
+    values |= {"theme": theme if theme in THEMES else "", "organisation": "", "uses_mail": True}
     if g.get("has_failed") or (web.is_htmx() and not g.get("is_whole")):
         return values
     values["organisation"] = organisation.name(db.session())
@@ -36,6 +37,12 @@ def _may(words: str) -> bool:
     return current_user.is_authenticated and current_user.person.may(Permission(words))
 
 
+def _tab_counts(account: Account) -> dict[str, int]:
+    """What the tabs of an account say beside their names."""
+    session = db.session()
+    return {"folders": queries.folder_count(session, account.id), "access": access.count_readers(session, account)}
+
+
 def _signed_in() -> dict[str, Any]:
     person, session = current_user.person, db.session()
     mailboxes = access.mailboxes(session, person)[:MAILBOXES]
@@ -44,7 +51,7 @@ def _signed_in() -> dict[str, Any]:
         "me": {
             "name": person.name,
             "email": person.email,
-            "role_word": person.role.capitalize(),
+            "role_word": person.custom_role.name if person.custom_role else person.role.capitalize(),
             "initials": person.initials,
         },
         "mailboxes": [(id_, address, unread.get(id_, 0)) for id_, address in mailboxes],

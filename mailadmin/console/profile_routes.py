@@ -10,15 +10,16 @@ from mailadmin import db, queue, web
 from mailadmin.access import service as access
 from mailadmin.access import slots
 from mailadmin.accounts import owners
-from mailadmin.accounts.forms import VisibilityForm
-from mailadmin.accounts.visibility import change_visibility
+from mailadmin.accounts import service as accounts
 from mailadmin.activity import service as activity
 from mailadmin.activity.service import ActivityKind
 from mailadmin.console import person_letters
 from mailadmin.console.blueprint import bp
+from mailadmin.console.people_routes import filled
 from mailadmin.console.person_forms import ChangePasswordForm, ForgottenForm, ProfileForm
 from mailadmin.console.person_routes import address_of, can_write
 from mailadmin.errors import RuleBroken
+from mailadmin.form import options
 from mailadmin.people import browsers, sessions, staff
 from mailadmin.people import service as people
 from mailadmin.people.models import Person
@@ -38,7 +39,7 @@ def home() -> Answer:
         return web.done("mailbox.show", account_id=first.id)
     if mailboxes:
         return web.done("mailbox.show", account_id=mailboxes[0][0])
-    return web.page("console/no_mailbox.html")
+    return web.page("console/no_mailbox.html", may_add=owners.may_add(session, person))
 
 
 @bp.route("/profile", methods=["GET", "POST"])
@@ -61,7 +62,7 @@ def profile() -> Answer:
 
 def _offer_zones(form: ProfileForm) -> None:
     names = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/")))
-    form.time_zone.choices = [("", "UTC"), *((name, name.replace("_", " ")) for name in names)]
+    form.time_zone.choices = options([("", "UTC"), *((name, name.replace("_", " ")) for name in names)])
 
 
 def _profile(**values: Any) -> dict[str, Any]:
@@ -74,9 +75,11 @@ def _profile(**values: Any) -> dict[str, Any]:
         "sessions": sessions.of_person(session, person),
         "browser_of": sessions.browser_of,
         "is_this": lambda found: sessions.is_of(found, current_user.get_id()),
-        "own": [(account, VisibilityForm(account, formdata=None)) for account in owners.owned_by(session, person)],
+        "own": [(account, accounts.state_of(account)) for account in owners.owned_by(session, person)],
+        "may_add": owners.may_add(session, person),
         "slots": [slot for slot in slots.of(session, person) if slot is not None],
         "own_mailboxes": access.mailboxes(session, person),
+        "preview": filled(person, values["form"].signature.data or ""),
         **values,
     }
 
@@ -102,7 +105,8 @@ def change_password() -> Answer:
         except RuleBroken as broken:
             session.rollback()
             form.refuse(broken)
-    profile_form = ProfileForm(formdata=None, data={"name": person.name, "time_zone": person.time_zone})
+    stored = {"name": person.name, "time_zone": person.time_zone, "signature": person.signature}
+    profile_form = ProfileForm(formdata=None, data=stored)
     _offer_zones(profile_form)
     values = _profile(form=profile_form, password_form=form)
     return web.page("console/profile.html", "console/_password_form.html", 422, **values)
@@ -116,20 +120,6 @@ def choose_primary(account_id: int) -> Answer:
     slots.make_primary(session, person=person, account=account, actor=web.actor())
     session.commit()
     return web.done("console.profile", said=t("{address} comes first now.", address=account.address))
-
-
-@bp.post("/profile/accounts/<int:account_id>/visibility")
-@web.allow(Permission.READ_MAIL)
-def choose_visibility(account_id: int) -> Answer:
-    """What colleagues see of the mail of one's own account, on the pages of contacts."""
-    session, person = db.session(), current_user.person
-    account = access.get_visible(session, person, account_id)
-    form = VisibilityForm(account)
-    if form.validate_on_submit():
-        change_visibility(session, account, visibility=form.wanted, person=person, actor=web.actor())
-        session.commit()
-        return web.done("console.profile", said=t("What others see of {address} is saved.", address=account.address))
-    return web.error_answer(400, expired=True)
 
 
 @bp.post("/profile/sessions/<int:sign_in_id>/end")

@@ -66,7 +66,7 @@ def domains() -> Answer:
 
 
 @bp.get("/providers/port")
-@web.allow(Permission.MANAGE_PROVIDERS)
+@web.allow(Permission.SEE_CONSOLE)  # Also the settings of an account ask for it; nothing that is stored is shown.
 def port() -> Answer:
     """The port field of one server, for the TLS mode that was just chosen."""
     wanted = request.args.get("protocol", "")

@@ -92,6 +92,11 @@ def provider_count(session: Session) -> int:
     return session.scalar(select(func.count(Provider.id))) or 0
 
 
+def folder_count(session: Session, account_id: int) -> int:
+    """How many folders of an account there are on its server."""
+    return session.scalar(select(func.count(Folder.id)).where(Folder.account_id == account_id, ~Folder.is_gone)) or 0
+
+
 def people_count(session: Session) -> int:
     """How many people can sign in."""
     return session.scalar(select(func.count()).select_from(Person).where(Person.deactivated_at.is_(None))) or 0

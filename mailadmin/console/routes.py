@@ -16,6 +16,7 @@ from mailadmin.console import (
     chart,
     contact_routes,
     oauth_routes,
+    own_account_routes,
     people_routes,
     person_routes,
     profile_routes,
@@ -23,6 +24,7 @@ from mailadmin.console import (
     queries,
     sign_in_routes,
     team_routes,
+    template_routes,
     work,
 )
 from mailadmin.console.blueprint import bp
@@ -40,12 +42,14 @@ __all__ = [
     "bp",
     "contact_routes",
     "oauth_routes",
+    "own_account_routes",
     "people_routes",
     "person_routes",
     "profile_routes",
     "provider_list_routes",
     "sign_in_routes",
     "team_routes",
+    "template_routes",
 ]
 
 

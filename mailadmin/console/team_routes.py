@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from flask_login import current_user
+
 from mailadmin import db, web
 from mailadmin.access import teams as access
 from mailadmin.accounts import teams as team_accounts
@@ -73,7 +75,7 @@ def join_team(team_id: int) -> Answer:
     found = teams.get(session, team_id)
     form = _member_form(found)
     if form.validate_on_submit() and form.person.data:
-        person = staff.get(session, form.person.data)
+        person = staff.get_changeable(session, form.person.data, by=current_user.person)
         try:
             access.join(session, found, person=person, actor=web.actor())
             session.commit()
@@ -88,7 +90,7 @@ def join_team(team_id: int) -> Answer:
 @web.allow(Permission.MANAGE_PEOPLE)
 def leave_team(team_id: int, person_id: int) -> Answer:
     session = db.session()
-    found, person = teams.get(session, team_id), staff.get(session, person_id)
+    found, person = teams.get(session, team_id), staff.get_changeable(session, person_id, by=current_user.person)
     access.leave(session, found, person=person, actor=web.actor())
     session.commit()
     return web.done("console.team", said=t("{name} left the team.", name=person.name), team_id=team_id)
@@ -111,7 +113,8 @@ def _member_form(found: Team) -> MemberForm:
     session = db.session()
     inside = {person.id for person in teams.members(session, found)}
     form = MemberForm()
-    form.offer(each for each in people.everyone(session) if each.is_active and each.id not in inside)
+    outside = (each for each in people.everyone(session) if each.is_active and each.id not in inside)
+    form.offer(each for each in outside if staff.may_change(current_user.person, each))
     return form
 
 
@@ -129,7 +132,7 @@ def _page(found: Team) -> dict[str, Any]:
         "team": found,
         "form": TeamForm(formdata=None, data={"name": found.name}),
         "member_form": _member_form(found),
-        "members": teams.members(session, found),
+        "members": [(each, staff.may_change(current_user.person, each)) for each in teams.members(session, found)],
         "accounts": team_accounts.of(session, [found.id])[found.id],
         **_rules(),
     }

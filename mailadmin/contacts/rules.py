@@ -4,6 +4,7 @@ The account says whose letters count (`Account.new_contacts`), the organisation 
 people at free-mail providers count. Machines, lists and our own accounts never do.
 """
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,10 +103,16 @@ def people_in(rule: Rule, role: Role | None, letters: Sequence[Letter]) -> dict[
 def _add(found: dict[str, tuple[str, str]], mailboxes: Sequence[tuple[str, str]]) -> None:
     for name, written in mailboxes:
         address = written.lower()
-        if is_address(address) and not is_machine(address):
-            key = key_of(address)
+        key = _key_of_person(address)
+        if key is not None:
             first, known = found.get(key, (address, ""))
             found[key] = (first, known or _good_name(name))
+
+
+@functools.lru_cache(maxsize=4096)
+def _key_of_person(address: str) -> str | None:
+    """The key of the contact that `address` could be; the same people write again and again."""
+    return key_of(address) if is_address(address) and not is_machine(address) else None
 
 
 def is_address(text: str) -> bool:

@@ -70,8 +70,11 @@ def send_link(session: Session, invite: Invite, link: str, *, account: Account) 
 
 
 def tell_inviter(session: Session, invite: Invite, *, subject: str, news: str) -> bool:
-    """Owe whoever asked a letter, if there is an account to send it through and they still work with accounts."""
-    person = invite.invited_by
+    """Owe whoever asked a letter, if there is an account to send it through and they still work with accounts.
+
+    Nobody is written to about what they have done themselves.
+    """
+    person = invite.invited_by if invite.serial else None
     can_act = person is not None and person.may(Permission.MANAGE_ACCOUNTS)
     if person is None or not can_act or system_mail.sender(session) is None:
         return False

@@ -36,7 +36,7 @@ def find(session: Session, token: str, *, locked: bool = False) -> Invite:
     invite_id, serial, account_id = _read(token)
     how = {"with_for_update": {"of": Invite}, "populate_existing": True} if locked else {}
     invite = session.get(Invite, invite_id, **how) if invite_id else None  # type: ignore[arg-type]
-    if invite is None or (invite.serial, invite.account_id) != (serial, account_id):
+    if invite is None or not serial or (invite.serial, invite.account_id) != (serial, account_id):
         raise NotFound(t("There is nothing at this address. The link may be incomplete, or a newer one was sent."))
     return invite
 

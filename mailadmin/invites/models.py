@@ -15,7 +15,8 @@ from mailadmin.people.models import Person
 class Invite(Base):
     """A one-time link for the owner of a mailbox. It is open until `ended_at`, and good until `expires_at`.
 
-    `serial` is signed into the link and grows when it is sent again, so that older links are worth nothing. `tries`
+    `serial` is signed into the link and grows when it is sent again, so that older links are worth nothing; 0: there is
+    no link, an owner who is signed in asks themselves (own.py). `tries`
     counts attempts to connect. It ends connected, refused or revoked, see `ending`. `asked_again_at`: its owner found
     it run out and asked for a new one.
     """

@@ -1,6 +1,7 @@
 """What the owner of a mailbox does with a connect link: try to connect, say no, ask for a new one.
 
-Nothing here needs a session, and nothing it answers says more of the account than its address. A password goes into a
+Nothing here needs a session, and nothing it answers says more of the account than its address. Whoever is signed in and
+looks after a mailbox of their own tries in the same way, see own.py. A password goes into a
 sealed draft beside a connection test, and into the account when that test has passed; no administrator is asked.
 """
 
@@ -31,6 +32,7 @@ from mailadmin.invites.progress import (
 from mailadmin.invites.ways import Way, way_of
 from mailadmin.mail.types import Direction
 from mailadmin.oauth import service as oauth
+from mailadmin.permissions import Actor
 from mailadmin.sealed import Secret
 from mailadmin.text import t
 
@@ -68,7 +70,7 @@ def note_opened(session: Session, invite: Invite) -> None:
         session.flush()
 
 
-def try_password(session: Session, invite: Invite, *, password: str, from_address: str, seen: str = "") -> None:
+def try_password(session: Session, invite: Invite, *, password: str, actor: Actor, seen: str = "") -> None:
     """Test `password`; the account takes it when the test has passed. Ring "check" after the commit.
 
     `invite` is locked. While a try goes on, another is not begun. Raises RuleBroken, perhaps at the field `password`:
@@ -76,7 +78,7 @@ def try_password(session: Session, invite: Invite, *, password: str, from_addres
     """
     if not _may_try(session, invite):
         return
-    account, actor = invite.account, owner_of(invite, from_address)
+    account = invite.account
     way = way_of(session, account)
     if seen and seen != way.seen:
         said = t("The servers have changed since you opened this page. Look at them, then type the password again.")
@@ -94,7 +96,7 @@ def try_password(session: Session, invite: Invite, *, password: str, from_addres
     session.flush()
 
 
-def begin_oauth(session: Session, invite: Invite, *, binder: str, public_url: str, from_address: str) -> str:
+def begin_oauth(session: Session, invite: Invite, *, binder: str, public_url: str, actor: Actor) -> str:
     """Begin to sign in at the provider: where the browser has to go; empty while a try goes on already.
 
     `invite` is locked. Raises RuleBroken.
@@ -107,7 +109,7 @@ def begin_oauth(session: Session, invite: Invite, *, binder: str, public_url: st
         session,
         invite.account,
         binder=binder,
-        actor=owner_of(invite, from_address),
+        actor=actor,
         came_from=oauth.OWNERS,
         public_url=public_url,
         chooses=chooses,

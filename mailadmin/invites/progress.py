@@ -19,6 +19,7 @@ from mailadmin.db import now
 from mailadmin.invites import letters
 from mailadmin.invites.models import Invite
 from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.types import Direction
 from mailadmin.notices import service as notices
 from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import AttemptState
@@ -81,6 +82,20 @@ def has_expired(invite: Invite) -> bool:
     return invite.expires_at <= now() or invite.tries >= MOST_TRIES
 
 
+def is_own(invite: Invite) -> bool:
+    """Whether nobody has a link, since the owner asks themselves (own.py)."""
+    return not invite.serial
+
+
+def is_our_turn(invite: Invite) -> bool:
+    """Whether an administrator has to do something: send another link, or help an owner who asks for that."""
+    if not is_own(invite):
+        return invite.asked_again_at is not None or has_expired(invite)
+    if invite.asked_again_at is None or invite.account.is_set_up:
+        return False
+    return bool(invite.problem) or invite.account.server(Direction.INCOMING) is None
+
+
 def settle(session: Session, invite: Invite) -> None:
     """Write down what has become of `invite`, which nobody else changes meanwhile. Repeatable."""
     if invite.ended_at is not None:
@@ -99,6 +114,8 @@ def settle(session: Session, invite: Invite) -> None:
         invite.attempt = None
     if has_expired(invite) and not found.goes_on:
         account.asked_owner_at = None  # Nobody can be waited for.
+        if is_own(invite) and invite.expires_at <= now():  # They left it at that, and begin anew when they like.
+            invite.ended_at, invite.ending = now(), REVOKED
     session.flush()
 
 
@@ -159,6 +176,7 @@ def _unsettled() -> Select[Invite]:
     about = literal(letters.ABOUT) + cast(Invite.id, String)
     was_not_sent = Invite.opened_at.is_(None) & notices.gave_up_on(about)
     waits = (Account.asked_owner_at.is_not(None) & has_run_out) | is_of_nothing
+    waits |= (Invite.serial == 0) & (Invite.expires_at <= now())
     waits |= (Invite.problem == "") & (was_tried | was_not_sent)
     return select(Invite).join(Account, Account.id == Invite.account_id).where(Invite.ended_at.is_(None), waits)
 
@@ -168,8 +186,9 @@ def _connect(session: Session, invite: Invite) -> None:
     sets_itself_up = account is not None and not account.is_set_up
     if account is not None and sets_itself_up and account.wanted_folders is None:
         account.wanted_folders = ""  # The usual choice: nobody has to come back for mail to be read.
-    what = f"connected {invite.address} by connect link"
-    end(session, invite, CONNECTED, actor=owner_of(invite), what=what)
+    by = Actor(invite.invited_by_name, invite.invited_by_id) if is_own(invite) else owner_of(invite)
+    what = f"connected {invite.address}{'' if is_own(invite) else ' by connect link'}"
+    end(session, invite, CONNECTED, actor=by, what=what)
     said = t("The owner of {address} has connected it, and the connection test passed.", address=invite.address)
     if sets_itself_up:
         more = t("Its usual folders are read by themselves from now on; you can change them at any time.")

@@ -14,15 +14,15 @@ from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.invites import letters, links, owner, service
 from mailadmin.invites.forms import AskForm, OwnerForm
 from mailadmin.invites.models import Invite
-from mailadmin.invites.progress import CONNECTED, FAILED, MOST_TRIES, Progress, progress
-from mailadmin.mail.errors import Category
+from mailadmin.invites.progress import CONNECTED, MOST_TRIES, Progress, owner_of, progress
 from mailadmin.oauth.routes import binder, leaving
 from mailadmin.permissions import Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
 
 bp = Blueprint("invites", __name__)
-COOKIE = "invite"  # the link with which this browser went to a provider
+COOKIE = "invite"  # the link with which this browser went to a provider, or OWN and the number of the account
+OWN = "own"  # No link begins so with a colon after it.
 
 
 # An administrator's.
@@ -87,7 +87,7 @@ def _context(account_id: int) -> dict[str, Any]:
         service.way_of(session, account)
     except RuleBroken as broken:
         why_not = broken.message
-    is_open = invite is not None and invite.ended_at is None
+    is_open = invite is not None and invite.ended_at is None and not service.is_own(invite)
     return {
         "account": account,
         "state": accounts.state_of(account),
@@ -145,18 +145,18 @@ def connect(token: str) -> Answer:
     session = db.session()
     invite = links.find(session, token, locked=True)
     way, form = owner.asked_way(session, invite), OwnerForm()
-    address = request.remote_addr or ""
+    actor = owner_of(invite, request.remote_addr or "")
     try:
         if way is not None and way.is_oauth:
             public_url = boot.settings().public_url
-            url = owner.begin_oauth(session, invite, binder=binder(), public_url=public_url, from_address=address)
+            url = owner.begin_oauth(session, invite, binder=binder(), public_url=public_url, actor=actor)
             session.commit()
             if url:
                 cookie[COOKIE] = token
                 return _closed(leaving(url, account=invite.account, name=way.name))
         elif form.validate_on_submit():
             typed = {"password": form.password.data, "seen": form.seen.data or ""}
-            owner.try_password(session, invite, from_address=address, **typed)
+            owner.try_password(session, invite, actor=actor, **typed)
             session.commit()
             queue.ring("check")
         else:
@@ -186,9 +186,12 @@ def renew(token: str) -> Answer:
 @web.public
 def back() -> Answer:
     """Where the owner comes back to from the provider; the browser itself knows with which link it went."""
-    token = cookie.get(COOKIE, "")
+    token = str(cookie.get(COOKIE, ""))
     if not token:
         raise NotFound(t("Open the link from your e-mail once more."))
+    kind, _, number = token.partition(":")
+    if kind == OWN:
+        return web.done("invites.look_own", account_id=int(number))
     return _closed(web.done("invites.show", token=token))
 
 
@@ -231,9 +234,7 @@ def _connect_page(invite: Invite, token: str, told: Progress, form: OwnerForm | 
     form = form or OwnerForm(formdata=None)
     if way is not None:
         form.name_password(invite.address, way.method)
-        found = told.diagnosis or {}
-        if told.stage == FAILED and found.get("category") == Category.AUTH and not (form.errors or form.form_errors):
-            form.password.errors = [t("Refused by {host}.", host=way.host)]
+        form.note_refusal(told.diagnosis, way.host)
     short = f"{invite.expires_at.day} {invite.expires_at:%b}"
     context = {**_who_asks(invite, token), "told": told, "way": way, "form": form, "until_short": short}
     context["takes_over"] = letters.has_password(invite.account)
@@ -243,7 +244,10 @@ def _connect_page(invite: Invite, token: str, told: Progress, form: OwnerForm | 
 def _who_asks(invite: Invite, token: str) -> dict[str, Any]:
     return {
         "invite": invite,
+        "address": invite.address,
         "token": token,
+        "look": "invites.look",
+        "where": {"token": token},
         "organisation_name": letters.organisation_name(db.session()),
         "until": letters.day(invite.expires_at),
         "tells": letters.tells(db.session()),

@@ -26,6 +26,8 @@ from mailadmin.invites.progress import (
     end,
     has_expired,
     is_due,
+    is_our_turn,
+    is_own,
     settle,
     settle_all,
 )
@@ -44,6 +46,8 @@ __all__ = [
     "get_open",
     "has_expired",
     "is_due",
+    "is_our_turn",
+    "is_own",
     "latest",
     "link_of",
     "notice_of",
@@ -149,6 +153,8 @@ def revoke(session: Session, invite: Invite, *, actor: Actor) -> None:
 
 def why(invite: Invite) -> str:
     """How far the question is, a sentence or two for the lists."""
+    if is_own(invite):
+        return _why_own(invite)
     whom = invite.send_to or t("the owner")
     if invite.asked_again_at:
         return t("The link has run out, and {whom} asks for a new one.", whom=whom)
@@ -160,6 +166,14 @@ def why(invite: Invite) -> str:
     if invite.opened_at:
         return t("The connect link was opened and not used yet. It runs out on {day}.", day=until)
     return t("The connect link was not opened yet. It runs out on {day}.", day=until)
+
+
+def _why_own(invite: Invite) -> str:
+    name, asks = invite.invited_by_name, is_our_turn(invite)
+    if asks and not invite.problem:
+        return t("{name} wants to connect it, and nobody knows its servers. Choose who runs the mailbox.", name=name)
+    said = t("{name} asks for help with connecting it.", name=name) if asks else t("{name} connects it.", name=name)
+    return f"{said} {t('The last try failed: {problem}', problem=invite.problem)}" if invite.problem else said
 
 
 def _send(session: Session, invite: Invite, actor: Actor, public_url: str) -> None:

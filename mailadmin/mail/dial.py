@@ -158,7 +158,8 @@ class Connection:
         """Encrypt the connection, report the stage, and return the new socket. Raises MailError (tls, timeout)."""
         with self.stages.stage(StageName.TLS) as passing:
             wrapped = self._handshake()
-            passing.detail, passing.facts = wrapped.version() or "", _facts(wrapped, self.server.trust)
+            passing.detail = wrapped.version() or ""
+            passing.facts = _facts(wrapped, self.server.trust) if self.stages.has_listener else {}
         return self.socket
 
     def _handshake(self) -> "_TLSSocket":

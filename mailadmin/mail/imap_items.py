@@ -13,7 +13,7 @@ Items = dict[bytes, Any]
 _BEGIN = re.compile(rb"\d{1,20} (?=\()")
 _LITERAL = re.compile(rb"~?\{\d{1,20}\+?\}$")
 _TOKEN = re.compile(
-    rb' *(?:([()])|"((?:[^"\\]|\\.)*)"|([A-Za-z][\w.-]*\[[^\]"]*\](?:<\d{1,20}>)?)|([^\s()"\[\]{}]+)) *', re.DOTALL
+    rb' *(?:([()])|"((?:[^"\\]++|\\.)*+)"|([A-Za-z][\w.-]*\[[^\]"]*\](?:<\d{1,20}>)?)|([^\s()"\[\]{}]+)) *', re.DOTALL
 )
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _DEEPEST = 2

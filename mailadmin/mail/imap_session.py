@@ -3,7 +3,7 @@
 import imaplib
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BufferedReader
 from typing import IO, Any, cast
@@ -62,18 +62,49 @@ class Session(imaplib.IMAP4):
 
         Raises Refused (a MailError) if the server says NO or BAD.
         """
-        # Answers to earlier commands are of no use any more, except that the server says goodbye.
-        self.untagged_responses = {key: data for key, data in self.untagged_responses.items() if key == "BYE"}
-        self._lines_left = self._most_lines
-        ahead, self._ahead = self._ahead, None
         try:
-            if ahead is not None and ahead[1] != (name, *args):
-                self._command_complete(name, ahead[0])
-                self.untagged_responses = {key: data for key, data in self.untagged_responses.items() if key == "BYE"}
-                ahead = None
-            kind, data = self._command_complete(name, ahead[0] if ahead else self._command(name, *args))
+            return self._ended(self._begun_ahead(name, *args) or self._command(name, *args))
         except imaplib.IMAP4.error as error:
             raise nonsense(ServerProtocol.IMAP) from error
+
+    def commands(self, asked: Sequence[tuple[str, ...]]) -> list[Refused | None]:
+        """Send the commands `asked` at once, and wait for the ends of all; for each whether, and why, it was refused.
+
+        None may need what another brings, and all answers wait to be taken together, in any order. They have to be few
+        and short: a server that answers the first before it has read the last would otherwise wait for us for ever.
+        """
+        found: list[Refused | None] = []
+        try:
+            self._begun_ahead()
+            for tag in [self._command(*each) for each in asked]:
+                try:
+                    self._ended(tag)
+                except Refused as refused:
+                    found.append(refused)
+                else:
+                    found.append(None)
+        except imaplib.IMAP4.error as error:
+            raise nonsense(ServerProtocol.IMAP) from error
+        return found
+
+    def _begun_ahead(self, *wanted: str | bytes) -> bytes | None:
+        """The tag of the command `wanted` if it was sent ahead; what else was is read to its end and forgotten."""
+        ahead, self._ahead = self._ahead, None
+        self._forget_answers()
+        if ahead is None or ahead[1] == wanted:
+            return ahead[0] if ahead else None
+        self._command_complete("", ahead[0])
+        self._forget_answers()
+        return None
+
+    def _forget_answers(self) -> None:
+        """Answers to earlier commands are of no use any more, except that the server says goodbye."""
+        self.untagged_responses = {key: data for key, data in self.untagged_responses.items() if key == "BYE"}
+        self._lines_left = self._most_lines
+
+    def _ended(self, tag: bytes) -> bytes:
+        """The text with which a command ended well. Raises Refused."""
+        kind, data = self._command_complete("", tag)
         text = data[-1] if data and isinstance(data[-1], bytes) else b""
         if kind != "OK":
             beside = [*self.take("NO"), *self.take("BAD"), *self.untagged_responses.get("BYE", ())]

@@ -11,8 +11,9 @@ import ipaddress
 import queue
 import socket
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +44,47 @@ class Service:
     port: int
 
 
+@contextmanager
+def remembering(seconds: float) -> Iterator[None]:
+    """Within, for the whole process, where a host is counts for `seconds`: thousands do not ask again and again.
+
+    Failures are not remembered.
+    """
+    global _memory
+    _memory = _Memory(seconds)
+    try:
+        yield
+    finally:
+        _memory = None
+
+
+class _Memory:
+    """Where hosts were, and until when that counts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._known: dict[tuple[str, Rules], tuple[float, list[IP]]] = {}
+
+    def addresses(self, host: str, rules: Rules, deadline: Deadline) -> list[IP]:
+        ends, found = self._known.get((host, rules), (0.0, []))
+        if time.monotonic() >= ends:
+            found = _asked(host, rules, deadline)
+            self._known[host, rules] = time.monotonic() + self._seconds, found
+        return found
+
+
+_memory: _Memory | None = None
+
+
 def addresses(host: str, rules: Rules, deadline: Deadline) -> list[IP]:
     """All addresses of `host`, at least one, in order of preference, without repetition. Raises MailError (dns)."""
     with suppress(ValueError):
         return [ipaddress.ip_address(host)]
+    memory = _memory
+    return memory.addresses(host, rules, deadline) if memory is not None else _asked(host, rules, deadline)
+
+
+def _asked(host: str, rules: Rules, deadline: Deadline) -> list[IP]:
     if rules.name_servers and "." in host:
         return _of_the_installation(host, rules, deadline)
     return _of_the_system(host, deadline)

@@ -3,14 +3,18 @@
 import ipaddress
 import re
 import smtplib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from copy import copy
 from email.message import EmailMessage
+from email.policy import SMTP
 from typing import Any, cast
 
 from mailadmin.mail import dial, sasl, sign_in
 from mailadmin.mail.answers import (
     MOST_GREETING_LINES,
     Answers,
+    broken,
     check_silence,
     nonsense,
     not_begun,
@@ -23,13 +27,32 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.scrub import scrub
 from mailadmin.mail.types import Direction, Report, Rules, Server, ServerProtocol, SignIn, StageName, TLSMode
 
+ANSWER_SECONDS = 600.0  # that a server may take to answer the end of a message (RFC 5321 4.5.3.2.6)
 BUDGET = 1_000_000  # Greeting, EHLO and sign-in are a few hundred bytes.
 _LONGEST_LINE = 8192
 _LONGEST_INITIAL = 480  # of the 512 bytes that a command may have (RFC 4954 4)
 _TELLING = ("SIZE", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "PIPELINING")
+_UNANSWERED = "The server did not say whether it has taken the message."
+_NOT_NOW = frozenset({Category.THROTTLED, Category.UNAVAILABLE})
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\r?\n", re.DOTALL)
 # What programs that are no mail servers say to EHLO and HELO; FTP for one begins with 220 as well.
 _UNKNOWN_COMMAND = frozenset({500, 502, 530})
+
+
+class Unanswered(MailError):
+    """The server has the whole message and did not say whether it takes it: it may arrive or not (RFC 1047)."""
+
+
+class RecipientsRefused(MailError):
+    """The server does not take some of the recipients, so nothing was sent to anybody.
+
+    `refused` says of each why; `permanent` is whether any of them has to be changed.
+    """
+
+    def __init__(self, refused: Sequence[tuple[str, MailError]]) -> None:
+        worst = next((error for _, error in refused if error.permanent), refused[0][1])
+        super().__init__(worst.category, worst.message, detail=worst.detail, permanent=worst.permanent, code=worst.code)
+        self.refused = refused
 
 
 def open_smtp(
@@ -73,6 +96,7 @@ class _Session(smtplib.SMTP):
         self.connection = connection
         self.answers = Answers(connection.server, secrets)
         self._first_line = b""
+        self.is_within_message = False
         self._may_read_ahead = connection.server.tls_mode is not TLSMode.STARTTLS
         super().__init__(local_hostname=_own_name(connection))
 
@@ -130,6 +154,52 @@ class _Session(smtplib.SMTP):
         if number != 235:
             raise self.answers.reply(number, text)
         dialogue.finish()
+
+    def ask(self, command: str, *, beyond_ascii: bool = False) -> None:
+        """Say one command of sending a message. Raises MailError unless the server agrees."""
+        self.command_encoding = "utf-8" if beyond_ascii else "ascii"
+        number, text = self.docmd(command)
+        if not 200 <= number <= 299 and not (number == 354 and command == "data"):
+            raise self.refusal(number, text)
+
+    def refusal(self, number: int, text: bytes) -> MailError:
+        """What a reply means that refuses a message: 4 is for now, 5 for good, unless it says "not now" in words."""
+        error = self.answers.reply(number, text)
+        if 400 <= number <= 599:
+            error.permanent = number >= 500 and error.category not in _NOT_NOW
+        return error
+
+    def hand_over(self, content: Iterable[bytes]) -> None:
+        """DATA, and `content` but for the final dot (RFC 5321 4.5.2). Raises MailError if the connection breaks."""
+        self.ask("data")
+        self.is_within_message = True  # Whatever else was said before the dot would be part of the message.
+        assert self.sock is not None
+        try:
+            for piece in _stuffed(content):
+                self.sock.sendall(piece)
+        except OSError as error:
+            with suppress(smtplib.SMTPException):  # What the server said before it hung up says more.
+                number, text = self.getreply()
+                if 400 <= number <= 599:
+                    raise self.refusal(number, text) from error
+            raise broken(error) from error
+
+    def end_message(self) -> None:
+        """Send the final dot and read the answer. Raises Unanswered if there is none, otherwise MailError."""
+        assert self.sock is not None
+        try:
+            self.sock.sendall(b".\r\n")
+        except OSError as error:  # Not all of these bytes are on their way, so nobody can have taken the message.
+            raise broken(error) from error
+        try:
+            number, text = self.getreply()
+        except (MailError, OSError) as error:
+            raise Unanswered(Category.TIMEOUT, _UNANSWERED, permanent=False) from error
+        self.is_within_message = False
+        if 400 <= number <= 599:
+            raise self.refusal(number, text)
+        if not 200 <= number <= 299:
+            raise Unanswered(Category.PROTOCOL, _UNANSWERED, permanent=False)
 
     def send(self, s: Any) -> None:
         """Send what smtplib wants to, text or bytes."""
@@ -215,26 +285,98 @@ class Smtp:
 
         Addresses beyond ASCII need a server with SMTPUTF8 (RFC 6531).
         """
-        session = self._session
-        sender, recipient = _address(sender), _address(recipient)
+        shown = copy(message)
+        del shown["Bcc"]
+        has_eight = self._session.has_extn("8bitmime")
+        policy = SMTP.clone(cte_type="8bit" if has_eight else "7bit", utf8=not (sender + recipient).isascii())
+        raw = shown.as_bytes(policy=policy)
+        self.deliver([raw], size=len(raw), sender=sender, recipients=[recipient], seconds=self.deadline.left())
+
+    def deliver(
+        self,
+        content: Iterable[bytes],
+        *,
+        size: int,
+        sender: str,
+        recipients: Sequence[str],
+        before_end: Callable[[], None] = lambda: None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """Send a message of `size` bytes to all `recipients`, or to none of them; then another one can follow.
+
+        `content` has CRLF and lines of at most 998 bytes, and seven bits where the server has no 8BITMIME.
+        `before_end` is called when the server has everything but the final dot, without which it must not take the
+        message: what it raises is raised, and the connection is closed. The answer is awaited for `seconds`.
+
+        Raises RecipientsRefused if one is refused, Unanswered if the answer to the final dot does not come, and any
+        other MailError where the server has certainly not taken the message.
+        """
+        sender, recipients = _address(sender), [_address(recipient) for recipient in recipients]
         with _translated():
+            self._introduce(sender, recipients, size)
+            self._session.hand_over(content)
+        before_end()
+        self.deadline = Deadline(seconds)
+        with _translated():
+            self._session.end_message()
+
+    def _introduce(self, sender: str, recipients: Sequence[str], size: int) -> None:
+        """MAIL and RCPT; who is refused is asked about to the last, so that a person learns of all at once."""
+        session = self._session
+        options = self._options(size, beyond_ascii=not "".join((sender, *recipients)).isascii())
+        session.ask(" ".join([f"mail FROM:<{sender}>", *options]), beyond_ascii="SMTPUTF8" in options)
+        refused: list[tuple[str, MailError]] = []
+        for recipient in recipients:
             try:
-                session.send_message(message, sender, [recipient])
-            except smtplib.SMTPRecipientsRefused as refused:
-                number, text = next(iter(refused.recipients.values()))
-                raise session.answers.reply(number, text) from refused
-            except smtplib.SMTPResponseException as refused:
-                raise session.answers.reply(refused.smtp_code, refused.smtp_error) from refused
-            except smtplib.SMTPNotSupportedError as error:
+                session.ask(f"rcpt TO:<{recipient}>", beyond_ascii="SMTPUTF8" in options)
+            except MailError as error:
+                if not error.detail or error.detail.startswith("421"):  # The connection ends, whoever is asked about.
+                    raise
+                refused.append((recipient, error))
+        if refused:
+            self.reset()
+            raise RecipientsRefused(refused)
+
+    def _options(self, size: int, *, beyond_ascii: bool) -> list[str]:
+        session = self._session
+        options = ["BODY=8BITMIME"] if session.has_extn("8bitmime") else []  # RFC 6152; seven bits are no other.
+        if beyond_ascii:
+            if not session.has_extn("smtputf8"):
                 sentence = "The server takes no addresses with letters beyond A to Z."
-                raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-letters") from error
+                raise MailError(Category.UNSUPPORTED, sentence, code="unsupported-letters")
+            options.append("SMTPUTF8")
+        if session.has_extn("size"):  # RFC 1870
+            most = session.esmtp_features["size"].strip()
+            if most.isdecimal() and 0 < int(most) < size:
+                sentence = f"The server takes messages up to {int(most) // 1000:,} KB; this one has {size // 1000:,}."
+                raise MailError(Category.POLICY, sentence)
+            options.append(f"SIZE={size}")
+        return options
+
+    def reset(self) -> None:
+        """Let the server forget a message that it was told of (RFC 5321 4.1.1.5). Never raises."""
+        with suppress(MailError), _translated():
+            self._session.ask("rset")
 
     def close(self) -> None:
         """End the session; never raises, and waits at most a second for the server's goodbye."""
-        with suppress(MailError), _translated():
-            self.deadline = Deadline(min(1.0, self.deadline.left()))
-            self._session.quit()
+        if not self._session.is_within_message:
+            with suppress(MailError), _translated():
+                self.deadline = Deadline(min(1.0, self.deadline.left()))
+                self._session.quit()
         self._connection.close()
+
+
+def _stuffed(content: Iterable[bytes]) -> Iterator[bytes]:
+    """`content` with the dots at the beginning of lines doubled (RFC 5321 4.5.2), and a line end at its end."""
+    last = b"\r\n"
+    for piece in content:
+        if piece:
+            first = b"." if last.endswith(b"\n") and piece.startswith(b".") else b""
+            yield first + piece.replace(b"\n.", b"\n..")
+            last = (last + piece)[-2:]
+    if last != b"\r\n":
+        yield b"\r\n"
 
 
 def _address(address: str) -> str:

@@ -24,6 +24,11 @@ class Stages:
         self._direction = direction
         self._report = report
 
+    @property
+    def has_listener(self) -> bool:
+        """Whether anybody hears of facts, some of which cost time to find out."""
+        return self._report is not None
+
     @contextmanager
     def stage(self, name: StageName) -> Iterator[Passing]:
         """Report `name` as running, then as passed, or as failed with the sentence of the MailError, which goes on."""

@@ -7,7 +7,6 @@ import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from mailadmin.mail.charsets import codec_for, decode
 from mailadmin.mail.markup import as_text
@@ -131,6 +130,7 @@ def read(choice: Choice, contents: Mapping[str, bytes], *, most: int, asked: int
 
     At most `most` characters of each part are kept. Never raises.
     """
+    has_html = any(section.html for section in choice.sections)
     plains, htmls, is_cut = [], [], False
     for section in choice.sections:
         plain, cut = _piece(section.plain, contents, most, asked)
@@ -138,12 +138,11 @@ def read(choice: Choice, contents: Mapping[str, bytes], *, most: int, asked: int
         is_cut = is_cut or cut or also_cut
         if html:
             htmls.append(html)
-        elif plain:
+        elif plain and has_html:
             htmls.append(f"<pre>{markup_of.escape(plain)}</pre>")
-        plains.append(plain.strip() or as_text(html))
+        plains.append(plain.strip() or (as_text(html) if html else ""))
     text = "\n\n".join(filter(None, plains))
-    has_html = any(section.html for section in choice.sections)
-    return Text(text, "\n".join(htmls) if has_html else "", preview(text), is_cut)
+    return Text(text, "\n".join(htmls), preview(text), is_cut)
 
 
 def _piece(part: Part | None, contents: Mapping[str, bytes], most: int, asked: int) -> tuple[str, bool]:
@@ -226,13 +225,21 @@ def _unfolded(text: str) -> str:
 def preview(text: str) -> str:
     """The beginning of `text` in one line: without what is quoted, as long as there is something else."""
     lines = text[:20_000].split("\n")
-    own = " ".join(islice(_spoken(lines, quotes=False), 40))
-    every = own or " ".join(islice(_spoken(lines, quotes=True), 40))
-    return visible(" ".join(every.split())[:PREVIEW_LENGTH])[:PREVIEW_LENGTH]
+    return visible(_spoken(lines, quotes=False) or _spoken(lines, quotes=True))[:PREVIEW_LENGTH]
 
 
-def _spoken(lines: Iterable[str], *, quotes: bool) -> Iterator[str]:
-    return (line.lstrip("> ") for line in lines if line.strip() and not _is_idle(line, quotes=quotes))
+def _spoken(lines: Iterable[str], *, quotes: bool) -> str:
+    """What is said in `lines`, as much as a preview shows: most of a long message is never looked at."""
+    said: list[str] = []
+    room = PREVIEW_LENGTH
+    for line in lines:
+        if room <= 0:
+            break
+        if line.strip() and not _is_idle(line, quotes=quotes):
+            words = line.lstrip("> ").split()
+            said += words
+            room -= sum(map(len, words)) + len(words)
+    return " ".join(said)[:PREVIEW_LENGTH]
 
 
 def _is_idle(line: str, *, quotes: bool) -> bool:

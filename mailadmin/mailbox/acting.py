@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailadmin.access.service import may_write
+from mailadmin.access.service import Rights, rights
 from mailadmin.accounts.models import Account, Health
 from mailadmin.db import now
 from mailadmin.mailbox.action_forms import ActForm
 from mailadmin.people.models import Person
 from mailadmin.sync import changes
 from mailadmin.sync.folders import in_order, seen, stored
-from mailadmin.sync.models import ChangeKind, Folder, PendingChange
+from mailadmin.sync.models import ChangeKind, Folder, Message, PendingChange
 from mailadmin.text import t
+from mailadmin.writing import service as writing
+from mailadmin.writing.models import OutgoingMessage, Progress
 
 PATIENCE = timedelta(seconds=10)  # in which the server usually knows; nobody has to be told before
 
@@ -27,10 +30,14 @@ def context(session: Session, account: Account, person: Person, *, here: str) ->
     folders = targets(session, account)
     waiting = changes.waiting(session, account.id)
     untold = changes.untold(session, account.id, person_id=person.id)
+    may = rights(session, person, account)
     is_late = any(change.requested_at < now() - PATIENCE for change in waiting)
     return {
         "act": {
-            "may_write": may_write(session, person, account),
+            "may_write": may in (Rights.WRITE, Rights.SEND),
+            "may_send": may is Rights.SEND,
+            "why_not_send": writing.why_not(account),
+            "drafts": writing.count(session, person, account.id),
             "why_not": changes.why_not(account),
             "one": ActForm(folders, prefix="one-"),
             "many": ActForm(folders),
@@ -43,6 +50,19 @@ def context(session: Session, account: Account, person: Person, *, here: str) ->
             "here": here,
         }
     }
+
+
+def written_about(session: Session, person: Person, message_id: int) -> Sequence[OutgoingMessage]:
+    """What `person` wrote about a message: what they sent, and what they are still writing; the oldest first."""
+    mine = OutgoingMessage.person_id == person.id, OutgoingMessage.about_id == message_id
+    is_touched = (OutgoingMessage.version > 1) | (OutgoingMessage.progress == Progress.SENT)
+    return session.scalars(select(OutgoingMessage).where(*mine, is_touched).order_by(OutgoingMessage.id)).all()
+
+
+def has_more_recipients(account: Account, message: Message) -> bool:
+    """Whether an answer to everybody goes to more people than one to the sender."""
+    own = {account.address.lower(), account.sender_address.lower(), message.from_address.lower()}
+    return bool(set(message.recipients.split()) - own)
 
 
 def targets(session: Session, account: Account) -> list[Folder]:

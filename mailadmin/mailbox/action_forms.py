@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from wtforms import SelectField, StringField
 from wtforms.validators import Length
 
-from mailadmin.form import Form
+from mailadmin.form import Form, options
 from mailadmin.mail.scrub import visible
 from mailadmin.sync.models import Folder
 from mailadmin.sync.new_folders import LONGEST_NAME
@@ -24,7 +24,7 @@ class ActForm(Form):
     def __init__(self, folders: Sequence[Folder], *, prefix: str = "") -> None:
         super().__init__(prefix=prefix)
         open_ones = [folder for folder in folders if not folder.locked]
-        self.target.choices = [("", t("Move to…")), *((str(folder.id), _called(folder)) for folder in open_ones)]
+        self.target.choices = options([("", t("Move to…")), *((folder.id, _called(folder)) for folder in open_ones)])
 
 
 class NewFolderForm(Form):
@@ -36,4 +36,4 @@ class NewFolderForm(Form):
     def __init__(self, folders: Sequence[Folder]) -> None:
         super().__init__()
         holders = [folder for folder in folders if folder.delimiter and not folder.is_wished]
-        self.parent.choices = [("", t("No other folder")), *((str(f.id), _called(f)) for f in holders)]
+        self.parent.choices = options([("", t("No other folder")), *((f.id, _called(f)) for f in holders)])

@@ -108,8 +108,16 @@ def messages(session: Session, within: Sequence[Folder], *, words: str = "", pag
     scope = _Scope(session, within)
     page = max(1, min(page, 100_000))
     if words:
-        several = len(within) > 1  # Then some hits are copies of others.
-        hits = search.find(session, words, scope.rule, scope.newest, need=page * PAGE * (2 if several else 1))
+        several = len(within) > 1  # Then some hits are copies of others, and the newest take longer to find.
+        hits = search.find(
+            session,
+            words,
+            scope.rule,
+            scope.newest,
+            account_id=within[0].account_id,
+            need=page * PAGE * (2 if several else 1),
+            furthest=search.FURTHEST // (4 if several else 1),
+        )
         ids = scope.once(hits.ids)
         total, are_more = hits.total - (len(hits.ids) - len(ids)), hits.are_more
     else:
@@ -167,16 +175,31 @@ class _Scope:
 
     def newest(self, limit: int, *, offset: int = 0) -> list[int]:
         """The ids of the newest messages: of one folder from `offset`, of several from the beginning."""
-        found: list[Any] = []
+        if len(self._within) > 1:
+            return [row.id for row in self._merged(limit)]
         skipped = 0 if self._arriving else offset
-        for folder in self._within:
-            found += self._of(folder, limit + offset - skipped, skipped)
+        found = self._of(self._within[0], limit + offset - skipped, skipped)
         if self._arriving:
-            found += self._session.execute(select(*_PLACE).where(Message.id.in_(self._arriving)))
-        if len(self._within) > 1 or self._arriving:
-            found.sort(key=_newest_first, reverse=True)
+            found = sorted([*found, *self._arrived()], key=_newest_first, reverse=True)
         begin = offset - skipped
         return list(dict.fromkeys(row.id for row in found))[begin : begin + limit]
+
+    def _merged(self, limit: int) -> list[Any]:
+        """The newest messages of several folders: of each twice its share, and more where all of that is among them."""
+        share = 2 * limit // len(self._within) + 1
+        found = {folder: self._of(folder, share, 0) for folder in self._within}
+        while True:
+            every = {row.id: row for rows in (self._arrived(), *found.values()) for row in rows}
+            merged = sorted(every.values(), key=_newest_first, reverse=True)[:limit]
+            share, taken, asked = min(limit, 2 * share), {row.id for row in merged}, share
+            short = [folder for folder, rows in found.items() if asked <= len(rows) < limit and rows[-1].id in taken]
+            if not short:
+                return merged
+            found |= {folder: self._of(folder, share, 0) for folder in short}
+
+    def _arrived(self) -> Sequence[Any]:
+        query = select(*_PLACE).where(Message.id.in_(self._arriving))
+        return self._session.execute(query).all() if self._arriving else ()
 
     def _of(self, folder: Folder, limit: int, offset: int) -> list[Any]:
         """The newest messages of one folder; those without a date come last.

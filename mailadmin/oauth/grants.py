@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -47,10 +48,19 @@ def grant_of(session: Session, account_id: int) -> Grant | None:
 
 def is_fresh(grant: Grant) -> bool:
     """Whether the access token is good for five minutes more, or for half of a life that is shorter than ten."""
-    if grant.expires_at is None:
+    return _is_good(grant.expires_at, grant.refreshed_at)
+
+
+def fresh_among(session: Session, account_ids: Collection[int]) -> set[int]:
+    """Those of these accounts that have a grant whose access token is fresh, with one statement."""
+    query = select(Grant.account_id, Grant.expires_at, Grant.refreshed_at).where(Grant.account_id.in_(account_ids))
+    return {id_ for id_, expires_at, refreshed_at in session.execute(query) if _is_good(expires_at, refreshed_at)}
+
+
+def _is_good(expires_at: datetime | None, refreshed_at: datetime) -> bool:
+    if expires_at is None:
         return False
-    early = min(EARLY, (grant.expires_at - grant.refreshed_at) / 2)
-    return grant.expires_at - early > now()
+    return expires_at - min(EARLY, (expires_at - refreshed_at) / 2) > now()
 
 
 def is_dead(grant: Grant) -> bool:

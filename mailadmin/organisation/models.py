@@ -20,4 +20,5 @@ class Organisation(Base):
     team_accounts_use_slots: Mapped[bool] = mapped_column(default=False)
     teams_have_many_accounts: Mapped[bool] = mapped_column(default=False)
     requires_second_factor: Mapped[bool] = mapped_column(default=False)
+    workers_add_accounts: Mapped[bool] = mapped_column(default=False)  # of their own, without an administrator
     activity_months: Mapped[int] = mapped_column(default=24)  # how long the audit trail is kept

@@ -51,10 +51,26 @@ def requires_second_factor(session: Session) -> bool:
 
 def require_second_factor(session: Session, *, is_required: bool, actor: Actor) -> None:
     """Ask everybody for a second factor, or leave it to them."""
+    said = f"{'requires' if is_required else 'no longer requires'} a second factor of all"
+    _switch(session, "requires_second_factor", on=is_required, said=said, actor=actor)
+
+
+def workers_add_accounts(session: Session) -> bool:
+    """Whether workers may connect mailboxes of their own without an administrator."""
+    return session.scalar(select(Organisation.workers_add_accounts).where(Organisation.id == ONLY_ID)) is True
+
+
+def let_workers_add_accounts(session: Session, *, may: bool, actor: Actor) -> None:
+    """Let workers connect mailboxes of their own, or leave it to administrators; what is connected stays."""
+    said = f"changed a setting: workers {'add' if may else 'no longer add'} personal accounts by themselves"
+    _switch(session, "workers_add_accounts", on=may, said=said, actor=actor)
+
+
+def _switch(session: Session, column: str, *, on: bool, said: str, actor: Actor) -> None:
     row = session.get(Organisation, ONLY_ID, with_for_update=True, populate_existing=True)
-    if row is not None and row.requires_second_factor is not is_required:
-        row.requires_second_factor = is_required
-        activity.record(session, actor, f"{'requires' if is_required else 'no longer requires'} a second factor of all")
+    if row is not None and getattr(row, column) is not on:
+        setattr(row, column, on)
+        activity.record(session, actor, said)
         session.flush()
 
 

@@ -1,7 +1,9 @@
 """Which generation of a folder a pass is about, and what it knows while it goes on; see passes.py."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from sqlalchemy import Table, update
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope, FolderState
@@ -11,6 +13,7 @@ from mailadmin.sync.models import Folder
 from mailadmin.text import t
 
 _HIGHEST = 2**32 - 1
+_FOLDERS: Table = Folder.__table__  # type: ignore[assignment]
 
 
 class Renumbered(Exception):
@@ -95,9 +98,23 @@ def listed_uids(going: Going) -> list[int]:
     return [uid for uid in going.step().search() if 0 < uid <= _HIGHEST]
 
 
+def change(session: Session, folder: Folder, **values: Any) -> None:
+    """Give columns of the folder's row other values, or sums with what is there, in this transaction.
+
+    Without the row itself, which `row_of` would read and compare. Raises FolderTrouble when it is gone.
+    """
+    done = session.connection().execute(update(_FOLDERS).where(_FOLDERS.c.id == folder.id).values(values))
+    if not done.rowcount:
+        raise _removed()
+
+
 def row_of(session: Session, folder: Folder) -> Folder:
     """The folder's row in this transaction. Raises FolderTrouble when it is gone."""
     row = session.get(Folder, folder.id)
     if row is None:
-        raise FolderTrouble(t("The folder was removed."))
+        raise _removed()
     return row
+
+
+def _removed() -> FolderTrouble:
+    return FolderTrouble(t("The folder was removed."))

@@ -150,13 +150,24 @@ def destroy(session: Session, account: Account, *, messages: Collection[int], ac
 
 
 def file_copy(
-    session: Session, account: Account, *, folder: Folder, content: bytes, subject: str, actor: Actor
+    session: Session,
+    account: Account,
+    *,
+    folder: Folder,
+    content: bytes,
+    subject: str,
+    actor: Actor,
+    unless_there: bool = False,
 ) -> None:
-    """Have `content`, a whole message with CRLF, put into `folder` as read. Raises RuleBroken if it is too large."""
+    """Have `content`, a whole message with CRLF, put into `folder` as read. Raises RuleBroken if it is too large.
+
+    `unless_there`: if the server, or somebody else, has put one of this Message-ID there, that is enough.
+    """
     if len(content) > LARGEST_COPY:
         raise RuleBroken(t("This message is too large to be filed later."))
     wish = PendingChange(account_id=account.id, folder_id=folder.id, kind=ChangeKind.APPEND, content=content)
     wish.subject, wish.person_id, wish.requested_by = subject[:998], actor.person_id, actor.name
+    wish.target_id = folder.id if unless_there else None  # where a copy is looked for first
     session.add(wish)
     session.flush()
 

@@ -18,6 +18,7 @@ from mailadmin.sync.going import interruption
 
 TAKING_SECONDS = 3300.0  # Then another job goes on, so that this one ends within its time at the queue.
 LOOK_SECONDS = 0.3
+SOON_SECONDS = 0.05
 GRACE_SECONDS = 2.0  # for runs that are interrupted to give back their leases
 AT_ONCE, FIRST_AT_ONCE = 32, 8  # first runs cost memory and time of the processor; the others mostly wait
 
@@ -31,18 +32,22 @@ def drain(work: Callable[[int], None], *, first: bool, wanted: int | None = None
     until = time.monotonic() + TAKING_SECONDS
     going: set[Future[None]] = set()
     threads = ThreadPoolExecutor(most, thread_name_prefix="sync")
-    is_over = False
+    is_over, look_at = False, 0.0
     try:
         while True:
-            if time.monotonic() < until:
-                for run_id in _claim(first, most - len(going), wanted):
+            moment, room = time.monotonic(), most - len(going)
+            # Many end within a moment; who comes next is not asked for each of them.
+            if moment < until and room > 0 and (moment >= look_at or not going):
+                claimed = _claim(first, room, wanted)
+                for run_id in claimed:
                     if run_id != wanted:
                         queue.take_back(claims.FIRST if first else claims.USUAL, run_id)
                     going.add(threads.submit(work, run_id))
-                wanted = None
+                wanted, look_at = None, moment + (SOON_SECONDS if len(claimed) == room else LOOK_SECONDS)
             if not going:
                 break
             _, going = wait(going, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            _, going = wait(going, timeout=max(look_at - time.monotonic(), 0.0))
         is_over = True
     finally:
         if not is_over:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mailadmin import boot
@@ -23,6 +23,10 @@ from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 
 JITTER = 0.1
 WATCHED = 3  # times as long is the time between two syncs of an account whose server tells of new mail by itself
+
+_SUMS = select(func.coalesce(func.sum(Folder.stored), 0), func.coalesce(func.sum(Folder.unreadable), 0)).where(
+    Folder.account_id == bindparam("of_account"), Folder.is_active, Folder.is_gone.is_(False)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,13 @@ def broken_off(session: Session, account: Account | None, leg: accounts.Leg, err
 
 def finish_run(session: Session, run: SyncRun, account: Account, ending: Ending) -> None:
     """Close `run`, sum up what is stored, note the account's health, and say when the next run is due."""
+    stored, unreadable = sums(session, account.id)
     run.finished_at, run.outcome, run.category = now(), ending.outcome, ending.category
     run.reason, run.server_text, run.diagnosis = ending.reason, ending.server_text, ending.diagnosis
     if run.kind is RunKind.DRY:  # It only counted; nothing is different from before.
         session.flush()
         return
-    run.stored, run.unreadable = sums(session, account.id)
+    run.stored, run.unreadable = stored, unreadable
     account.stored, account.running_since = run.stored, None
     if ending.outcome is RunOutcome.COMPLETE:
         account.synced_at, account.incomplete = run.finished_at, ""
@@ -123,9 +128,11 @@ def _note_server(session: Session, account: Account, ending: Ending) -> None:
 
 def minutes_between(account: Account) -> int:
     """How many minutes are between two syncs of `account` that run by themselves, without chance."""
-    if account.sync_minutes:
-        return account.sync_minutes
-    return boot.settings().sync_minutes * (WATCHED if account.watched_since is not None else 1)
+    return _minutes(account.sync_minutes, is_watched=account.watched_since is not None)
+
+
+def _minutes(wanted: int | None, *, is_watched: bool) -> int:
+    return wanted or boot.settings().sync_minutes * (WATCHED if is_watched else 1)
 
 
 def next_sync(account: Account) -> datetime:
@@ -133,15 +140,18 @@ def next_sync(account: Account) -> datetime:
 
     Later where a server tells of new mail by itself and nobody chose an interval; never sooner than its provider likes.
     """
-    usual = timedelta(minutes=minutes_between(account) * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
-    return now() + max(usual, accounts.least_pause(account))
+    is_watched = account.watched_since is not None
+    return next_after(account.sync_minutes, is_watched=is_watched, least=accounts.least_pause(account))
+
+
+def next_after(wanted: int | None, *, is_watched: bool, least: timedelta) -> datetime:
+    """The same for an account of which only this is known: the minutes that it wants, and the least that are polite."""
+    minutes = _minutes(wanted, is_watched=is_watched)
+    usual = timedelta(minutes=minutes * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    return now() + max(usual, least)
 
 
 def sums(session: Session, account_id: int) -> tuple[int, int]:
     """Stored and unreadable messages in the folders that are synced."""
-    row = session.execute(
-        select(func.coalesce(func.sum(Folder.stored), 0), func.coalesce(func.sum(Folder.unreadable), 0)).where(
-            Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False)
-        )
-    ).one()
+    row = session.execute(_SUMS, {"of_account": account_id}).one()
     return int(row[0]), int(row[1])

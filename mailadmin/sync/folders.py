@@ -183,6 +183,12 @@ def adopt_folders(
     return list(rows.values())
 
 
+def is_as_listed(rows: Iterable[Folder], listed: Iterable[mail.Folder]) -> bool:
+    """Whether `rows`, all folders of an account, say what the server lists, so that nothing is left to adopt."""
+    known = {row.path: _seen(row) for row in rows}
+    return {folder.path: folder for folder in merged(list(known.values()), listed)} == known
+
+
 def _note_sent(account: Account, rows: Iterable[Folder]) -> None:
     """Let the account know its Sent: what files copies stands on a lower floor than the folders."""
     sent = [row.path for row in rows if row.role is Role.SENT and not row.is_gone and not row.is_wished]

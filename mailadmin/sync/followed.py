@@ -63,7 +63,7 @@ def leave(
     known = new is not None and new.uidvalidity == placed.uidvalidity and new.next_generation is None
     places = {uid: place for uid, place in placed.uids.items() if uid in {c.uid for c in moved}} if known else {}
     if new is not None and places:
-        taken = rows.flags_among(session, new.id, new.generation, list(places.values()))
+        taken = rows.among(session, new.id, new.generation, list(places.values()))
         places = {uid: place for uid, place in places.items() if place not in taken} if new.is_active else {}
     generation, uids = moved[0].generation, [change.uid for change in moved if change.uid]
     stored, unread, unreadable = rows.tally_among(session, folder.id, generation, uids)

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db, leases
@@ -24,6 +25,19 @@ STEP_SECONDS = 60.0  # what one answer of the server may take; less than half of
 BEAT_SECONDS = 20.0
 WATCH_SECONDS = 5.0  # how long a server that says nothing keeps us from noticing that nobody wants this run any more
 
+
+# Made once: each transaction of a run looks, and to write the statement takes longer than to execute it.
+_LOOK = select(
+    Account.deleting_at, Account.health, Account.version, organisation.mail_is_used().label("is_used")
+).where(Account.id == bindparam("of_account"))
+_HOLD = _LOOK.with_for_update(read=True)
+_RUNS: Table = SyncRun.__table__  # type: ignore[assignment]
+_COUNTS = ("new", "changed", "gone", "pushed")
+_COUNT = (
+    update(_RUNS)
+    .where(_RUNS.c.id == bindparam("of_run"))
+    .values({name: _RUNS.c[name] + bindparam(f"more_{name}") for name in _COUNTS})
+)
 
 interruption = threading.Event()  # set while this process is told to end
 
@@ -60,6 +74,11 @@ class Timed(Incoming, Protocol):
         """What changed in the open folder since the HIGHESTMODSEQ `since`; None where the server cannot tell."""
 
 
+def key_of(window: Window, since: datetime | None) -> str:
+    """A window, and its far end, as a text."""
+    return f"{window.value} {since.isoformat()}" if since else window.value
+
+
 @dataclass(slots=True)
 class Going:
     """What a run knows while it goes on.
@@ -78,14 +97,16 @@ class Going:
     incoming: Timed | None = None
     told: set[int] = field(default_factory=set)  # the changes of people that the server was told, see push.py
     again: set[int] = field(default_factory=set)  # folders that have to be read once more because of them
+    littered: set[int] = field(default_factory=set)  # folders with rows of generations that nobody sees, see closing.py
     looked_at: float = field(default_factory=time.monotonic)  # when such changes were last looked for
     _beat_at: float = field(default_factory=time.monotonic)
     _session: Session | None = None  # of the transaction that goes on
+    _counted: Counter[str] = field(default_factory=Counter)  # in this transaction
 
     @property
     def window_key(self) -> str:
         """The window as a text, to notice that it was changed."""
-        return f"{self.window.value} {self.since.isoformat()}" if self.since else self.window.value
+        return key_of(self.window, self.since)
 
     def step(self) -> Timed:
         """The connection, with time for one more question. Raises Stopped, LeaseLost."""
@@ -119,34 +140,26 @@ class Going:
         with db.transaction() as session:
             leases.beat(session, self.held, seconds=LEASE_SECONDS)
             self._look(session)
-            self._session = session
+            self._session, self._counted = session, Counter()
             try:
                 yield session
+                if self._counted.total():
+                    more = {f"more_{name}": self._counted[name] for name in _COUNTS}
+                    session.connection().execute(_COUNT, more | {"of_run": self.run_id})
             finally:
                 self._session = None
         self._beat_at = time.monotonic()
 
-    def count(self, session: Session, *, new: int = 0, changed: int = 0, gone: int = 0, pushed: int = 0) -> None:
-        """Add to what the run has done, in the transaction that does it."""
-        session.execute(
-            update(SyncRun)
-            .where(SyncRun.id == self.run_id)
-            .values(
-                new=SyncRun.new + new,
-                changed=SyncRun.changed + changed,
-                gone=SyncRun.gone + gone,
-                pushed=SyncRun.pushed + pushed,
-            )
-            .execution_options(synchronize_session=False)
-        )
+    def count(self, *, new: int = 0, changed: int = 0, gone: int = 0, pushed: int = 0) -> None:
+        """Add to what the run has done, in the transaction that goes on: at its end they are stored together."""
+        assert self._session is not None
+        self._counted.update(new=new, changed=changed, gone=gone, pushed=pushed)
 
     def _look(self, session: Session, *, holds: bool = True) -> None:
         """Whether the company and the account still want this run; `holds` the account as it is until the commit."""
         if interruption.is_set():
             raise MustEnd
-        columns = Account.deleting_at, Account.health, Account.version, organisation.mail_is_used().label("is_used")
-        query = select(*columns).where(Account.id == self.account_id)
-        account = session.execute(query.with_for_update(read=True) if holds else query).one_or_none()
+        account = session.execute(_HOLD if holds else _LOOK, {"of_account": self.account_id}).one_or_none()
         if account is not None and not account.is_used:
             raise Stopped(organisation.why_off(), at_once=True)
         if account is None or account.deleting_at is not None:

@@ -14,8 +14,10 @@ from mailadmin.connections.models import Check
 from mailadmin.contacts import service as contacts
 from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import Attempt
-from mailadmin.sync import claims, dry, fetching, rows
+from mailadmin.sync import claims, dry, fetching, looking, rows
 from mailadmin.sync.draining import drain
+from mailadmin.sync.lookable import Look
+from mailadmin.sync.looked import Looked
 from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
 from mailadmin.sync.service import Ending, dry_lease_name, finish_run, lease_name
@@ -42,6 +44,19 @@ def run_sync(run_id: int) -> None:
 def run_first_sync(run_id: int) -> None:
     """Work on the first run of an account, and on all others that wait. Repeatable, as `run_sync` is."""
     drain(_work_on, first=True, wanted=run_id)
+
+
+def look_around() -> None:
+    """Look at all accounts that are due and need no more than that. Repeatable: what is not written is due still."""
+    looking.look_around(_look_at)
+
+
+def _look_at(look: Look) -> Looked:
+    try:
+        return looking.look_at(look)
+    except Exception:
+        log.exception("The look at account %s broke off.", look.account_id)
+        return Looked(look, is_new=True)  # The run tells what is wrong.
 
 
 def _work_on(run_id: int) -> None:

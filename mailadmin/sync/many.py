@@ -35,18 +35,18 @@ def _engine(session: Session) -> str:
 @functools.cache
 def _insertion(engine: str, table: Table, columns: tuple[str, ...]) -> str:
     insert = (sqlite if engine == "sqlite" else postgresql).insert(table).inline().on_conflict_do_nothing()
-    return _text(engine, insert, columns, keys=columns)
+    return in_words(engine, insert, columns, keys=columns)
 
 
 @functools.cache
 def _change(engine: str, table: Table, columns: tuple[str, ...]) -> str:
     values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
     statement = update(table).values(values).where(table.c.id == bindparam("the_id", type_=table.c.id.type))
-    return _text(engine, statement, (*(f"new_{name}" for name in columns), "the_id"))
+    return in_words(engine, statement, (*(f"new_{name}" for name in columns), "the_id"))
 
 
-def _text(engine: str, statement: Any, order: tuple[str, ...], keys: tuple[str, ...] | None = None) -> str:
-    """`statement` in the words of the driver, with the values in `order`."""
+def in_words(engine: str, statement: Any, order: tuple[str, ...], keys: tuple[str, ...] | None = None) -> str:
+    """`statement` in the words of the driver `engine`, which takes the values in `order`."""
     sql: Any = sqlite if engine == "sqlite" else postgresql
     dialect = sql.dialect() if sql is sqlite else sql.dialect(paramstyle="format")
     compiled = cast(SQLCompiler, statement.compile(dialect=dialect, column_keys=keys))

@@ -177,8 +177,8 @@ class MessageText(Base):
     fetched_at: Mapped[datetime] = mapped_column(default=now)
 
 
-# Full-text search: a virtual table kept by triggers on SQLite (FTS5), an index on PostgreSQL. The migration does the
-# same; search.py asks.
+# Full-text search: a virtual table kept by triggers on SQLite (FTS5); on PostgreSQL an index, which knows the account
+# beside the words, from a column that a trigger fills. The migrations do the same; search.py asks.
 WORDS_ON_SQLITE = (
     "CREATE VIRTUAL TABLE message_words USING fts5(heading, text, content='message_text', content_rowid='message_id',"
     " tokenize='unicode61 remove_diacritics 2')",
@@ -193,7 +193,14 @@ WORDS_ON_SQLITE = (
     " INSERT INTO message_words (rowid, heading, text) VALUES (new.message_id, new.heading, new.text); END",
 )
 WORDS_ON_POSTGRESQL = (
-    "CREATE INDEX ix_message_text_words ON message_text USING gin (to_tsvector('simple', heading || ' ' || text))",
+    "ALTER TABLE message_text ADD COLUMN message_words_account integer",
+    "CREATE OR REPLACE FUNCTION message_words_account_of(message_id bigint) RETURNS integer LANGUAGE sql STABLE STRICT"
+    " AS 'SELECT folder.account_id FROM message JOIN folder ON folder.id = message.folder_id WHERE message.id = $1'",
+    "CREATE OR REPLACE FUNCTION message_words_in() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN NEW.message_words_account := message_words_account_of(NEW.message_id); RETURN NEW; END'",
+    "CREATE TRIGGER message_words_in BEFORE INSERT ON message_text FOR EACH ROW EXECUTE FUNCTION message_words_in()",
+    "CREATE INDEX ix_message_text_words ON message_text USING gin ((ARRAY[message_words_account]), (ARRAY[message_id]),"
+    " to_tsvector('simple', heading || ' ' || text))",
 )
 _TEXTS: Table = MessageText.__table__  # type: ignore[assignment]
 for _statement in WORDS_ON_SQLITE:
@@ -242,8 +249,9 @@ class ChangeState(StrEnum):
 class PendingChange(Base):
     """Something that a person did here and that the server has to be told; a run does so before it reads.
 
-    `added` and `removed` are flags separated by spaces. `content` is the whole message of an APPEND. A change that the
-    server contradicts is REFUSED with a `reason`, a sentence, and `told_at` is when the person has seen it.
+    `added` and `removed` are flags separated by spaces. `content` is the whole message of an APPEND, and `target_id`
+    the folder in which a copy of it is looked for first. A change that the server contradicts is REFUSED with a
+    `reason`, a sentence, and `told_at` is when the person has seen it.
     """
 
     __tablename__ = "pending_change"

@@ -50,7 +50,7 @@ from mailadmin import db
 from mailadmin.accounts.models import Window
 from mailadmin.mail.types import Changes, Envelope
 from mailadmin.sync import overlay, push, quick, rows
-from mailadmin.sync.aim import Pass, Renumbered, begin, listed, listed_uids, opened, reopened, row_of
+from mailadmin.sync.aim import Pass, Renumbered, begin, change, listed, listed_uids, opened, reopened, row_of
 from mailadmin.sync.closing import close, close_counted, sweep_up
 from mailadmin.sync.going import FolderTrouble, Going
 from mailadmin.sync.models import Folder
@@ -101,7 +101,7 @@ def _follow(going: Going, folder: Folder) -> None:
             _compare(this, told)
             _work_off(this)
             close(this)
-    sweep_up(going, folder.id)
+    sweep_up(going, folder)
 
 
 def _follow_changes(this: Pass) -> bool:
@@ -244,11 +244,9 @@ def _store(this: Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None:
     """One batch: the messages, the folder's progress, the run's count and the beat of the lease, all or nothing."""
     with this.going.writing() as session:
         rows.insert(session, this.folder.id, this.generation, envelopes)
-        row = row_of(session, this.folder)
-        row.run_done += done
-        if not this.is_successor:
-            row.stored += len(envelopes)
-        this.going.count(session, new=len(envelopes))
+        stored = 0 if this.is_successor else len(envelopes)
+        change(session, this.folder, run_done=Folder.run_done + done, stored=Folder.stored + stored)
+        this.going.count(new=len(envelopes))
 
 
 def _settle_doubts(this: Pass) -> None:
@@ -281,7 +279,7 @@ def _store_flags(this: Pass) -> None:
             flags = {uid: this.listing[uid] for uid in uids}
             flags = overlay.kept(session, this.folder.id, this.generation, flags)
             rows.update_flags(session, this.folder.id, this.generation, flags)
-            this.going.count(session, changed=len(uids))
+            this.going.count(changed=len(uids))
 
 
 def _forget_gone(this: Pass) -> None:
@@ -293,7 +291,7 @@ def _forget_gone(this: Pass) -> None:
         with this.going.writing() as session:
             rows.delete_uids(session, this.folder.id, this.generation, uids)
             if not this.is_successor:
-                row_of(session, this.folder).stored -= len(uids)
-            this.going.count(session, gone=len(uids))
+                change(session, this.folder, stored=Folder.stored - len(uids))
+            this.going.count(gone=len(uids))
     for uid in gone:
         del this.stored[uid]

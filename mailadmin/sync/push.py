@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 
 from mailadmin import db
 from mailadmin.sync import followed
@@ -34,6 +34,13 @@ from mailadmin.text import t
 
 AT_ONCE = 500
 LOOK_SECONDS = 1.0
+_CHANGES: Table = PendingChange.__table__  # type: ignore[assignment]
+# Made once, for a run asks this five times, and to write the statement takes longer than to execute it.
+_ANY = (
+    select(_CHANGES.c.id)
+    .where(_CHANGES.c.account_id == bindparam("of_account"), _CHANGES.c.state == ChangeState.WAITING)
+    .limit(1)
+)
 
 
 class Interrupted(Exception):
@@ -80,12 +87,12 @@ def push(going: Going) -> set[int]:
 def _batches(going: Going) -> Iterator[Batch]:
     """What comes next: of each message its first change that waits, if this run has not tried it."""
     with db.reading() as session:
+        if session.scalar(_ANY, {"of_account": going.account_id}) is None:
+            return
         query = select(PendingChange).where(
             PendingChange.account_id == going.account_id, PendingChange.state == ChangeState.WAITING
         )
         waiting = session.scalars(query.order_by(PendingChange.id)).all()
-        if not waiting:
-            return
         ids = {id_ for change in waiting for id_ in (change.folder_id, change.target_id) if id_}
         folders = {row.id: row for row in session.scalars(select(Folder).where(Folder.id.in_(ids)))}
     first: dict[object, PendingChange] = {}
@@ -155,7 +162,7 @@ def _finish(batch: Batch) -> set[int]:
         found = session.scalars(query.with_for_update()).all()
         ends = {change.id: batch.ends[change.id] for change in found if change.id in batch.ends}
         followed.note_ends(session, found, ends)
-        batch.going.count(session, pushed=sum(end.is_done for end in ends.values()))
+        batch.going.count(pushed=sum(end.is_done for end in ends.values()))
         if batch.kind is ChangeKind.FLAGS or batch.flags:
             followed.take_flags(session, batch.folder, batch.changes[0].generation, batch.flags)
         done = [change for change in found if change.id in ends and ends[change.id].is_gone]

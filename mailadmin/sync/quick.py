@@ -18,6 +18,7 @@ counted again.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -42,9 +43,17 @@ class Difference:
     before: tuple[int, int, int]
 
 
-def is_unchanged(going: Going, folder: Folder, state: FolderState) -> bool:
+class Aimed(Protocol):
+    """Whoever looks at folders within a window, such as a run."""
+
+    @property
+    def window_key(self) -> str:
+        """The window as a text, to notice that it was changed."""
+
+
+def is_unchanged(aimed: Aimed, folder: Folder, state: FolderState) -> bool:
     """Whether the folder is as it was at the end of its last complete pass."""
-    return _is_known(going, folder) and facts(folder) == (
+    return is_known(aimed, folder) and facts(folder) == (
         state.uidvalidity,
         state.uidnext,
         state.messages,
@@ -52,9 +61,9 @@ def is_unchanged(going: Going, folder: Folder, state: FolderState) -> bool:
     )
 
 
-def _is_known(going: Going, folder: Folder) -> bool:
+def is_known(aimed: Aimed, folder: Folder) -> bool:
     """Whether the folder holds what the server had at a moment of which we have all facts, for the window of today."""
-    if not folder.is_complete or folder.next_generation is not None or folder.window != going.window_key:
+    if not folder.is_complete or folder.next_generation is not None or folder.window != aimed.window_key:
         return False
     return None not in facts(folder)
 
@@ -66,7 +75,7 @@ def facts(folder: Folder) -> tuple[int | None, ...]:
 
 def changes(going: Going, folder: Folder, state: FolderState) -> Changes | None:
     """What the server says that changed since the facts of the folder, which is open; None if it has to be compared."""
-    if not _is_known(going, folder) or folder.uidvalidity != state.uidvalidity or not state.modseq:
+    if not is_known(going, folder) or folder.uidvalidity != state.uidvalidity or not state.modseq:
         return None
     assert folder.modseq is not None
     assert folder.uidnext is not None
@@ -84,21 +93,23 @@ def difference(session: Session, folder: Folder, state: FolderState, told: Chang
     assert state.uidnext is not None
     new = sorted((uid for uid in told.flags if folder.uidnext <= uid < state.uidnext), reverse=True)
     older = {uid: rows.flag_text(flags) for uid, flags in told.flags.items() if uid < folder.uidnext}
-    stored = rows.flags_among(session, folder.id, folder.generation, list(older))
+    stored = rows.among(session, folder.id, folder.generation, list(older))
     if len(stored) != len(older):
         return None
-    gone: dict[int, str] = {}
+    gone: dict[int, rows.Known] = {}
     if told.gone is not None:
         candidates = _within(told.gone, folder.uidnext)
         if candidates is None:
             return None
-        gone = rows.flags_among(session, folder.id, folder.generation, candidates)
+        gone = rows.among(session, folder.id, folder.generation, candidates)
     if gone.keys() & told.flags.keys() or folder.stored + len(new) - len(gone) != state.messages:
         return None
-    flags = {uid: text for uid, text in older.items() if stored[uid] != text}
+    flags = {uid: text for uid, text in older.items() if stored[uid].flags != text}
     touched = {uid: stored[uid] for uid in flags} | gone
-    before = rows.tally_among(session, folder.id, folder.generation, list(touched))
-    return Difference(new, flags, touched, before)
+    unread = sum(not known.is_read for known in touched.values())
+    unreadable = sum(known.unreadable != "" for known in touched.values())
+    stored_flags = {uid: known.flags for uid, known in touched.items()}
+    return Difference(new, flags, stored_flags, (len(touched), unread, unreadable))
 
 
 def _within(ranges: Iterable[tuple[int, int]], end: int) -> list[int] | None:

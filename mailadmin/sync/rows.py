@@ -7,14 +7,14 @@ lone surrogate, no number that a database cannot hold.
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Table, bindparam, delete, func, select, update
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope
-from mailadmin.sync.many import insert_missing
+from mailadmin.sync.many import in_words, insert_missing
 from mailadmin.sync.models import Folder, Message
 from mailadmin.text import t
 
@@ -54,12 +54,21 @@ def stored_flags(session: Session, folder_id: int, generation: int) -> dict[int,
     return {uid: shared.setdefault(flags, flags) for uid, flags in rows}
 
 
-def flags_among(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> dict[int, str]:
-    """The flags by UID of those of `uids` that are stored."""
-    found: dict[int, str] = {}
+class Known(NamedTuple):
+    """What a difference has to know of a message that is stored."""
+
+    flags: str
+    is_read: bool
+    unreadable: str
+
+
+def among(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> dict[int, Known]:
+    """What is stored of `uids`, by UID."""
+    columns = TABLE.c.uid, TABLE.c.flags, TABLE.c.is_read, TABLE.c.unreadable
+    found: dict[int, Known] = {}
     for part in _parts(uids):
-        asked = select(TABLE.c.uid, TABLE.c.flags).where(*_mine(folder_id, generation), TABLE.c.uid.in_(part))
-        found.update((uid, flags) for uid, flags in session.execute(asked))
+        rows = session.execute(select(*columns).where(*_mine(folder_id, generation), TABLE.c.uid.in_(part)))
+        found.update((uid, Known(*known)) for uid, *known in rows)
     return found
 
 
@@ -112,7 +121,7 @@ def unused_generation(session: Session, folder_id: int, current: int) -> int:
 def insert(session: Session, folder_id: int, generation: int, envelopes: Sequence[Envelope]) -> None:
     """Store `envelopes`; one that is there already stays as it is, one that no column takes is stored as unreadable."""
     engine = session.get_bind().dialect.name
-    moment = _as_sqlite_text if engine == "sqlite" else _as_it_is
+    moment = as_sqlite_text if engine == "sqlite" else _as_it_is
     rows = [_row(folder_id, generation, envelope, moment) for envelope in envelopes]
     is_copied = engine == "postgresql" and len(rows) >= _FEWEST_COPIED and _copied(session, rows)
     if not rows or is_copied or _inserted(session, rows):
@@ -150,7 +159,7 @@ def _inserted(session: Session, rows: list[Row]) -> bool:
     return True
 
 
-def _as_sqlite_text(moment: datetime) -> str:
+def as_sqlite_text(moment: datetime) -> str:
     """As SQLAlchemy writes it, without the zone."""
     return moment.isoformat(" ", "microseconds")[:26]
 
@@ -161,19 +170,19 @@ def _as_it_is(moment: datetime) -> datetime:
 
 def update_flags(session: Session, folder_id: int, generation: int, flags: Mapping[int, str]) -> None:
     """Store new flags, by UID."""
-    if not flags:
-        return
-    columns = _flag_columns("")
-    statement = (
-        update(TABLE)
-        .where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation, TABLE.c.uid == bindparam("the_uid"))
-        .values({name: bindparam(f"the_{name}") for name in columns})
-    )
-    values = [
-        {"the_uid": uid, **{f"the_{name}": value for name, value in _flag_columns(text).items()}}
-        for uid, text in flags.items()
-    ]
-    session.connection().execute(statement, values)
+    if flags:
+        values = [(*_values_of(text), folder_id, generation, uid) for uid, text in flags.items()]
+        session.connection().exec_driver_sql(_flagging(session.get_bind().dialect.name), values)
+
+
+@functools.cache
+def _flagging(engine: str) -> str:
+    """The statement that stores the flags of one message, in the words of the driver."""
+    names, keys = (*_SYSTEM_FLAGS, "flags"), ("folder_id", "generation", "uid")
+    new = {name: bindparam(f"new_{name}", type_=TABLE.c[name].type) for name in names}
+    which = [TABLE.c[name] == bindparam(f"the_{name}", type_=TABLE.c[name].type) for name in keys]
+    order = (*(f"new_{name}" for name in names), *(f"the_{name}" for name in keys))
+    return in_words(engine, update(TABLE).where(*which).values(new), order)
 
 
 def delete_uids(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> None:
@@ -254,16 +263,17 @@ def _addresses(recipients: tuple[tuple[str, str], ...]) -> str:
     return _clean(" ".join(dict.fromkeys(each for each in lower if each and " " not in each)), LONGEST_TEXT)
 
 
-def _flag_columns(text: str) -> dict[str, Any]:
-    """The columns that say what `text`, flags separated by spaces, says; system flags have no case (RFC 3501 2.3.2)."""
+@functools.lru_cache(maxsize=1024)
+def _values_of(text: str) -> tuple[Any, ...]:
+    """What `text`, flags separated by spaces, says, as columns; system flags have no case (RFC 3501 2.3.2)."""
     flags = set(text.lower().split(" "))
-    return {name: flag in flags for name, flag in _SYSTEM_FLAGS.items()} | {"flags": text}
+    return (*(flag in flags for flag in _SYSTEM_FLAGS.values()), text)
 
 
 @functools.lru_cache(maxsize=1024)
 def _flag_values(flags: frozenset[str]) -> tuple[Any, ...]:
-    """The same as values; few combinations exist."""
-    return tuple(_flag_columns(flag_text(flags)).values())
+    """The same; few combinations exist."""
+    return _values_of(flag_text(flags))
 
 
 def _clean(text: str, longest: int) -> str:

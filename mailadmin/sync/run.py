@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, lazyload
 from sqlalchemy.orm.interfaces import ORMOption
@@ -39,6 +39,7 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.incoming import open_incoming as open_server
 from mailadmin.mail.types import Bearer, Direction, ServerProtocol
 from mailadmin.oauth import service as oauth
+from mailadmin.oauth.models import Grant
 from mailadmin.organisation import service as organisation
 from mailadmin.sync import audit, changes, manners, passes, push, retention, settling, texts
 from mailadmin.sync.ending import broken_off
@@ -55,6 +56,13 @@ POP3_SECONDS = 300.0  # Many POP3 servers let nobody else into the mailbox meanw
 BATCH = 500
 BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
 NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
+
+# Made once: a run asks this several times, and to write the statement takes longer than to execute it.
+_ACTIVE = (
+    select(Folder.id, Folder.path, Folder.name, Folder.trouble, Folder.is_complete, Folder.is_wished)
+    .where(Folder.account_id == bindparam("of_account"), Folder.is_active, Folder.is_gone.is_(False))
+    .order_by(Folder.path)
+)
 
 Opening = Callable[[accounts.Leg], Timed]
 Visit = Callable[[Going, int], None]
@@ -100,9 +108,9 @@ def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) 
 
 def token_trouble(run_id: int) -> MailError | None:
     """See to it that the account of the run has a fresh access token, if it signs in with one; why it has none."""
-    with db.reading() as session:
-        query = select(SyncRun.account_id).where(SyncRun.id == run_id, SyncRun.finished_at.is_(None))
-        account_id = session.scalar(query)
+    with db.reading() as session:  # Most accounts have no grant.
+        query = select(SyncRun.account_id).join(Grant, Grant.account_id == SyncRun.account_id)
+        account_id = session.scalar(query.where(SyncRun.id == run_id, SyncRun.finished_at.is_(None)))
     try:
         if account_id is not None:
             oauth.make_fresh(account_id, boot.settings().rules)
@@ -255,9 +263,7 @@ def _left(going: Going, done: set[int]) -> list[int]:
 
 def _active(session: Session, account_id: int) -> Sequence[Any]:
     """What has to be known of the folders that are synced, by path; objects would cost as much as all else."""
-    columns = Folder.id, Folder.path, Folder.name, Folder.trouble, Folder.is_complete, Folder.is_wished
-    query = select(*columns).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
-    return session.execute(query.order_by(Folder.path)).all()
+    return session.execute(_ACTIVE, {"of_account": account_id}).all()
 
 
 def _read(going: Going, folder_id: int, visit: Visit) -> None:

@@ -2,32 +2,58 @@
 
 The words of all rows of MessageText are in an index (FTS5 on SQLite, GIN on PostgreSQL). A rare word has few hits:
 these are all looked at and sorted. A common one has so many that looking at all of them takes longer than a person
-waits; its newest hits are among the newest messages, of which more and more are asked until there are enough. A message
-without a row, because the run that stored it goes on, is found by parts of subject and sender among the newest.
+waits; its newest hits are among the newest messages, of which more are asked until there are enough. Where that leads
+too far back, because the word is common elsewhere, all hits are looked at after all. A message without a row, because
+the run that stored it goes on, is found by parts of subject and sender among the newest.
+
+On PostgreSQL the index knows the account and the id of each text beside its words. So neither what other accounts hold
+is looked at nor any text read again: its words are found more slowly than the index says a thousand times whether they
+are there.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, column, func, literal_column, or_, select, table, text
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from mailadmin.sync.models import Message, MessageText
 
 MOST = 1000  # hits that are listed
 MOST_WORDS = 10
-RARE = 8000  # hits that are all looked at
-STRETCH = 200  # messages that are asked first for a common word; then four times as many, and so on
+RARE = 8000  # hits that are all looked at, on SQLite
+STRETCH = 200  # messages that are asked first for a common word; then as many as it takes by what was found
+FURTHEST = 10_000  # messages that are asked for a common word; beyond them to look at all hits is quicker
 UNWRITTEN = 2000  # messages without text, looked through for those without a row
 NEWEST = (Message.received_at.desc().nulls_last(), Message.uid.desc(), Message.id.desc())
-PIECE = 500  # messages of one question
+_PLACE: tuple[Any, ...] = (Message.id, Message.received_at, Message.uid)
 _WORDS = table("message_words", column("rowid", Integer))
+_ACCOUNT: ColumnElement[Any] = literal_column("ARRAY[message_words_account]")
+_ID: ColumnElement[Any] = literal_column("ARRAY[message_id]")
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
 _BLANK: ColumnElement[str] = literal_column("' '")
 _PIECE = re.compile(r"\w+")
 Newest = Callable[[int], list[int]]  # the ids of the newest messages in question, so many of them
+Among = Callable[[Sequence[int]], Collection[int]]  # which of these are hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +65,28 @@ class Hits:
     are_more: bool = False
 
 
-def find(session: Session, words: str, rule: ColumnElement[bool], newest: Newest, *, need: int) -> Hits:
+def find(
+    session: Session,
+    words: str,
+    rule: ColumnElement[bool],
+    newest: Newest,
+    *,
+    account_id: int,
+    need: int,
+    furthest: int | None = None,
+) -> Hits:
     """The newest `need` messages that hold all of `words` and obey `rule`; of more than `MOST` the newest of them.
 
-    `newest` knows the messages that obey `rule`.
+    All that obey `rule` are of the account; `newest` knows them, and is not asked for many more than `furthest`.
     """
-    wanted = words.split()[:MOST_WORDS]
-    with _by_index(session):
-        hits = _indexed(session, wanted, rule, newest, min(need, MOST))
+    wanted, need, furthest = words.split()[:MOST_WORDS], min(need, MOST), furthest or FURTHEST
+    if not any(_PIECE.search(word) for word in wanted):
+        hits = Hits([], 0)
+    elif session.get_bind().dialect.name == "sqlite":
+        hits = _in_sqlite(session, wanted, rule, newest, need, furthest)
+    else:
+        with _by_index(session):
+            hits = _in_postgresql(session, _Index(wanted, account_id), rule, newest, need, furthest)
     late = _unwritten(session, wanted, rule) if wanted else []
     if not late:
         return hits
@@ -54,73 +94,123 @@ def find(session: Session, words: str, rule: ColumnElement[bool], newest: Newest
     return Hits(list(session.scalars(query)), min(MOST, hits.total + len(late)), hits.are_more)
 
 
-@contextmanager
-def _by_index(session: Session) -> Iterator[None]:
-    """Keep PostgreSQL from reading texts where it believes that a common word is found sooner without its index."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(text("SET LOCAL enable_seqscan = off"))
-    yield
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(text("SET LOCAL enable_seqscan = on"))
+def _among_newest(newest: Newest, among: Among, *, need: int, furthest: int) -> tuple[list[int], bool] | None:
+    """The newest hits of a common word, at least `need` if there are so many, and whether these are all.
 
-
-def _indexed(session: Session, words: Sequence[str], rule: ColumnElement[bool], newest: Newest, need: int) -> Hits:
-    matches = _matches(session, words)
-    if matches is None:
-        return Hits([], 0)
-    some = matches.limit(RARE + 1).subquery()
-    count = session.scalar(select(func.count()).select_from(some)) or 0
-    if count > RARE:
-        return _common(session, matches, newest, need)
-    among = select(Message.id).where(Message.id.in_(matches), rule).order_by(*NEWEST).limit(MOST + 1)
-    found = list(session.scalars(among)) if count else []
-    return Hits(found[:need], min(MOST, len(found)), len(found) > MOST)
-
-
-def _common(session: Session, matches: Select[int], newest: Newest, need: int) -> Hits:
-    """The newest hits of a common word."""
+    None if, as it looks, that takes more of the newest messages than `furthest`.
+    """
     hits: list[int] = []
     seen, wanted = 0, STRETCH
-    while True:
+    while wanted <= furthest:
         stretch = newest(wanted)
-        for start in range(seen, len(stretch), PIECE):
-            piece = stretch[start : start + PIECE]
-            among = _among(session, matches, piece)
-            hits += [each for each in piece if each in among]
-            if len(hits) > need:
-                return Hits(hits[:need], MOST, are_more=True)
-        if len(stretch) < wanted:
-            return Hits(hits[:need], min(MOST, len(hits)), len(hits) > MOST)
-        seen, wanted = len(stretch), 4 * wanted
+        fresh = stretch[seen:]
+        found = among(fresh) if fresh else ()
+        hits += [each for each in fresh if each in found]
+        if len(hits) >= need or len(stretch) < wanted:
+            return hits, len(stretch) < wanted
+        if not hits:
+            return None
+        seen, wanted = wanted, max(2 * wanted, wanted * need * 5 // (4 * len(hits)))
+    return None
 
 
-def _among(session: Session, matches: Select[int], ids: Collection[int]) -> set[int]:
-    """Those of `matches` that are among `ids`.
-
-    FTS5 would look for each id by itself, but is quick with a range; what is listed together has ids near each other.
-    """
-    row_id = matches.selected_columns[0]
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    near = row_id.between(min(ids), max(ids)) if is_sqlite else row_id.in_(ids)
-    return set(session.scalars(matches.where(near))).intersection(ids)
+def _is_beginning(word: str) -> bool:
+    """Whether `word`, the last one, is also looked for as a beginning: a letter begins too many words to mean one."""
+    pieces = _PIECE.findall(word)
+    return bool(pieces) and (len(pieces[-1]) > 1 or not pieces[-1].isascii())
 
 
-def _matches(session: Session, words: Sequence[str]) -> Select[int] | None:
-    """The ids of all messages that hold `words`, in no order; None where there is nothing to look for."""
-    if not any(_PIECE.search(word) for word in words):
-        return None
-    if session.get_bind().dialect.name == "sqlite":
-        match = text("message_words MATCH :words").bindparams(words=_for_sqlite(words))
-        return select(_WORDS.c.rowid).where(match)
-    # As the index has it, to the letter.
-    vector = func.to_tsvector(_SIMPLE, MessageText.heading + _BLANK + MessageText.text)
-    return select(MessageText.message_id).where(vector.op("@@")(func.to_tsquery(_SIMPLE, _for_postgresql(words))))
+# SQLite.
+
+
+def _in_sqlite(
+    session: Session, words: Sequence[str], rule: ColumnElement[bool], newest: Newest, need: int, furthest: int
+) -> Hits:
+    match = text("message_words MATCH :words").bindparams(words=_for_sqlite(words))
+    matches = select(_WORDS.c.rowid).where(match)
+    count = session.scalar(select(func.count()).select_from(matches.limit(RARE + 1).subquery())) or 0
+
+    def among(ids: Sequence[int]) -> set[int]:
+        # FTS5 would look for each id by itself, but is quick with a range; ids of one time are near each other.
+        near = matches.where(_WORDS.c.rowid.between(min(ids), max(ids)))
+        return set(session.scalars(near)).intersection(ids)
+
+    if count > RARE and (found := _among_newest(newest, among, need=need + 1, furthest=furthest)):
+        hits, are_all = found
+        total = min(MOST, len(hits)) if are_all else MOST
+        return Hits(hits[:need], total, not are_all or len(hits) > MOST)
+    every = select(Message.id).where(Message.id.in_(matches), rule).order_by(*NEWEST).limit(MOST + 1)
+    hits = list(session.scalars(every)) if count else []
+    return Hits(hits[:need], min(MOST, len(hits)), len(hits) > MOST)
 
 
 def _for_sqlite(words: Sequence[str]) -> str:
     """A query of FTS5: each word a phrase of its pieces, the last one a beginning."""
     phrases = ['"' + " ".join(_PIECE.findall(word)) + '"' for word in words if _PIECE.search(word)]
-    return " AND ".join(phrases) + (" *" if _PIECE.search(words[-1]) else "")
+    return " AND ".join(phrases) + (" *" if _is_beginning(words[-1]) else "")
+
+
+# PostgreSQL.
+
+# What the planner would choose instead reads texts, or all messages of a folder; and what does not fit into the memory
+# of a bitmap is read, too.
+_PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+    "work_mem": "'64MB'",
+}
+
+
+@contextmanager
+def _by_index(session: Session) -> Iterator[None]:
+    """Let PostgreSQL ask its index of words, and for each hit the message."""
+    session.execute(text("; ".join(f"SET LOCAL {name} = {value}" for name, value in _PLANS.items())))
+    yield
+    session.execute(text("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _PLANS)))
+
+
+class _Index:
+    """The hits of some words in an account, as the index has them: each condition as it stands there, to the letter."""
+
+    def __init__(self, words: Sequence[str], account_id: int) -> None:
+        vector = func.to_tsvector(_SIMPLE, MessageText.heading + _BLANK + MessageText.text)
+        self._match = vector.op("@@")(func.to_tsquery(_SIMPLE, _for_postgresql(words)))
+        self._account = _ACCOUNT.op("&&")(literal([account_id], ARRAY(Integer)))
+
+    def all(self, rule: ColumnElement[bool]) -> Select[Any]:
+        """What obeys `rule`, and what puts it in order."""
+        hits = select(MessageText.message_id).where(self._account, self._match)
+        return _obeying(rule, hits.cte("hits").prefix_with("MATERIALIZED"))
+
+    def among(self, ids: Sequence[int]) -> Select[int]:
+        """What is among `ids`."""
+        one_of = _ID.op("&&")(literal(list(ids), ARRAY(BigInteger)))
+        return select(MessageText.message_id).where(one_of, self._match)
+
+
+def _obeying(rule: ColumnElement[bool], hits: CTE) -> Select[Any]:
+    return select(*_PLACE).join(hits, hits.c.message_id == Message.id).where(rule)
+
+
+def _in_postgresql(
+    session: Session, index: _Index, rule: ColumnElement[bool], newest: Newest, need: int, furthest: int
+) -> Hits:
+    some = index.all(rule).limit(MOST + 1).subquery()
+    in_order = some.c.received_at.desc().nulls_last(), some.c.uid.desc(), some.c.id.desc()
+    hits = list(session.scalars(select(some.c.id).order_by(*in_order)))
+    if len(hits) <= MOST:
+        return Hits(hits[:need], len(hits))
+
+    def among(ids: Sequence[int]) -> set[int]:
+        return set(session.scalars(index.among(ids)))
+
+    if found := _among_newest(newest, among, need=need, furthest=furthest):
+        hits, _ = found
+    else:
+        hits = list(session.scalars(index.all(rule).order_by(*NEWEST).limit(need)))
+    return Hits(hits[:need], MOST, are_more=True)
 
 
 def _for_postgresql(words: Sequence[str]) -> str:
@@ -129,7 +219,7 @@ def _for_postgresql(words: Sequence[str]) -> str:
     asked = []
     for word in words:
         pieces = _PIECE.findall(word)
-        mark = ":*" if word is last and word is words[-1] else ""
+        mark = ":*" if word is last and word is words[-1] and _is_beginning(word) else ""
         together = " & ".join(f"'{piece}'{mark if piece is pieces[-1] else ''}" for piece in pieces)
         if len(pieces) > 1:
             whole = word.replace("\\", " ").replace("'", " ").strip()
@@ -137,6 +227,9 @@ def _for_postgresql(words: Sequence[str]) -> str:
         elif pieces:
             asked.append(together)
     return " & ".join(asked)
+
+
+# Messages without a row.
 
 
 def _unwritten(session: Session, words: Sequence[str], rule: ColumnElement[bool]) -> list[int]:

@@ -3,11 +3,12 @@
 The pass itself is in run.py (one account) and passes.py (one folder); folders.py knows which folders there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from mailadmin.accounts.models import Account, Health, NewContacts, Window
 from mailadmin.activity import service as activity
 from mailadmin.connections import service as connections
 from mailadmin.connections.models import Check
-from mailadmin.db import now
+from mailadmin.db import UTCDateTime, now
 from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction
 from mailadmin.organisation import service as organisation
@@ -48,6 +49,16 @@ SCHEDULE = "Schedule"
 LOST_AFTER = timedelta(seconds=60)  # a ring that nobody answered
 ABANDONED_AFTER = timedelta(seconds=15)  # a run whose holder died; a runner that was just asked needs a moment
 CATCH_UP = timedelta(minutes=5)  # in which accounts begin again that came due while no mail was used
+_RUNS: Table = SyncRun.__table__  # type: ignore[assignment]
+PRESENT = bindparam("present", callable_=now, type_=UTCDateTime())  # the moment at which a statement is run
+# Whether an account's time has come and it has no open run.
+IS_DUE = (
+    Account.is_set_up,
+    Account.deleting_at.is_(None),
+    Account.health.not_in((Health.PAUSED, Health.NEEDS_ATTENTION)),
+    Account.next_sync_at <= PRESENT,
+    ~exists().where(SyncRun.account_id == Account.id, SyncRun.finished_at.is_(None)),
+)
 IS_SYNC = SyncRun.kind != RunKind.DRY
 _PACE_MOST, _PACE_LEAST = timedelta(seconds=1), timedelta(milliseconds=60)  # from one of them to the next
 
@@ -193,31 +204,47 @@ def get_run(session: Session, run_id: int) -> SyncRun:
     return run
 
 
-def due_accounts(session: Session, *, limit: int = 100) -> Sequence[Account]:
-    """The accounts whose time has come and which have no open run, the longest overdue first."""
-    busy = select(SyncRun.account_id).where(SyncRun.finished_at.is_(None))
-    query = (
-        select(Account)
-        .where(
-            Account.is_set_up,
-            Account.deleting_at.is_(None),
-            Account.health.not_in((Health.PAUSED, Health.NEEDS_ATTENTION)),
-            Account.next_sync_at <= now(),
-            Account.id.not_in(busy),
-        )
-        .order_by(Account.next_sync_at)
-        .limit(limit)
-    )
-    return session.scalars(query).unique().all()
+def due_accounts(session: Session, *, limit: int = 100, rule: ColumnElement[bool] | None = None) -> Sequence[Any]:
+    """The accounts whose time has come and which have no open run, the longest overdue first.
+
+    What is known of each is enough for `audited`; `rule` is one more that they keep to.
+    """
+    columns = Account.id, Account.synced_at, Account.audited_at, Account.audit_agrees
+    query = select(*columns).where(*IS_DUE, *([] if rule is None else [rule]))
+    return session.execute(query.order_by(Account.next_sync_at).limit(limit)).all()
 
 
-def request_due_runs(session: Session, *, limit: int = 100) -> list[int]:
-    """Runs for the accounts that are due; their ids, to be rung for after the commit. None while no mail is used."""
+def request_due_runs(session: Session, *, limit: int = 100, rule: ColumnElement[bool] | None = None) -> list[int]:
+    """Runs for the accounts that are due and keep to `rule`; their ids, to be rung for after the commit.
+
+    None while no mail is used.
+    """
     if not organisation.uses_mail(session):
         return []
-    due = due_accounts(session, limit=limit)
-    kinds = {account.id: audited.kind_of_next(account, now()) for account in due}
-    return [request_run(session, account=a, requested_by=SCHEDULE, kind=kinds[a.id]).id for a in due]
+    moment, runs = now(), []
+    kinds: dict[RunKind, list[int]] = {}
+    for row in due_accounts(session, limit=limit, rule=rule):
+        kinds.setdefault(audited.kind_of_next(row, moment), []).append(row.id)
+    for kind, account_ids in kinds.items():
+        runs += request_runs(session, account_ids, requested_by=SCHEDULE, kind=kind)
+    return runs
+
+
+def request_runs(
+    session: Session, account_ids: Collection[int], *, requested_by: str, kind: RunKind = RunKind.USUAL
+) -> list[int]:
+    """Open runs of accounts that may be synced, with one statement; the ids of those that had none.
+
+    The partial unique index has the last word.
+    """
+    if not account_ids:
+        return []
+    engine = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    moment = now()
+    values = {"requested_by": requested_by, "requested_at": moment, "rung_at": moment, "kind": kind}
+    new = engine.insert(_RUNS).on_conflict_do_nothing().returning(_RUNS.c.id)
+    rows = [{"account_id": account_id, **values} for account_id in account_ids]
+    return list(session.connection().execute(new, rows).scalars())
 
 
 def catch_up(session: Session) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, column, func, select, text, update
+from sqlalchemy import ColumnElement, Table, bindparam, column, func, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -55,6 +55,11 @@ _COLUMNS = (
     TABLE.c.recipients,
     TABLE.c.to,
     TABLE.c.is_bulk,
+)
+_LAST = select(func.max(SyncRun.finished_at)).where(
+    SyncRun.account_id == bindparam("of_account"),
+    SyncRun.kind != RunKind.DRY,
+    or_(SyncRun.outcome == RunOutcome.COMPLETE, SyncRun.outcome == RunOutcome.PARTIAL),
 )
 
 
@@ -95,11 +100,11 @@ def settle(going: Going) -> None:
     with db.reading() as session:
         query = select(Folder.id, Folder.role).where(Folder.account_id == going.account_id)
         roles: dict[int, Role | None] = dict(session.execute(query).all())
-        waiting = _waiting(session, roles, limit=1)
-        day = _last_day(session, going)
+        waiting = _waiting(session, roles)
+        day = last_day(session, going.account_id)
     if waiting:
         this = _begun(going, roles)
-        marked = _settle_new(this)
+        marked = _settle_new(this, waiting)
         if marked:
             _go_through(this, marked)
         if this.written_to:
@@ -140,24 +145,21 @@ def _begun(going: Going, roles: dict[int, Role | None]) -> _Settling:
         return _Settling(going, roles, rule, Conversations(session, going.account_id))
 
 
-def _waiting(session: Session, folders: Collection[int], *, limit: int) -> Sequence[Any]:
-    """Id, folder and conversation of what is not settled, newest first."""
+def _waiting(session: Session, folders: Collection[int]) -> Sequence[Any]:
+    """Id, folder and conversation of what is not settled, newest first, at most `AT_ONCE`."""
     folder_id: ColumnElement[int] = column("folder_id")
     place = _PLACE.get(session.get_bind().dialect.name, "message")
     columns: list[ColumnElement[int]] = [column("id"), folder_id, column("thread_id")]
     query = select(*columns).select_from(text(place))
     query = query.where(folder_id.in_(folders), text("NOT is_settled"))
-    if limit > 1:  # For one, any will do.
-        query = query.order_by(column("received_at").desc().nulls_last(), column("id"))
-    return session.execute(query.limit(limit)).all()
+    query = query.order_by(column("received_at").desc().nulls_last(), column("id"))
+    return session.execute(query.limit(AT_ONCE)).all()
 
 
-def _settle_new(this: _Settling) -> dict[int, list[int]]:
-    """Settle all messages that were never settled; the ids of the others by folder."""
+def _settle_new(this: _Settling, rows: Sequence[Any]) -> dict[int, list[int]]:
+    """Settle all messages that were never settled, first `rows`; the ids of the others by folder."""
     marked: dict[int, list[int]] = {}
     while True:
-        with db.reading() as session:
-            rows = _waiting(session, this.roles, limit=AT_ONCE)
         new = [row.id for row in rows if row.thread_id is None]
         for row in rows:
             if row.thread_id is not None and row.id not in marked.setdefault(row.folder_id, []):
@@ -166,6 +168,8 @@ def _settle_new(this: _Settling) -> dict[int, list[int]]:
             _in_one(this, functools.partial(_settle_batch, this, ids=ids))
         if len(rows) < AT_ONCE or not new:
             return marked
+        with db.reading() as session:
+            rows = _waiting(session, this.roles)
 
 
 def _in_one(this: _Settling, work: Any) -> None:
@@ -302,16 +306,10 @@ def _all_of(going: Going, folders: Sequence[int], size: int) -> Iterator[Sequenc
                 break
 
 
-def _last_day(session: Session, going: Going) -> datetime | None:
+def last_day(session: Session, account_id: int) -> datetime | None:
     """When the account was last synced, if that was before the day that goes on, which has its own hour; else None."""
-    last = session.scalar(
-        select(func.max(SyncRun.finished_at)).where(
-            SyncRun.account_id == going.account_id,
-            SyncRun.kind != RunKind.DRY,
-            SyncRun.outcome.in_((RunOutcome.COMPLETE, RunOutcome.PARTIAL)),
-        )
-    )
-    shift = going.account_id * _SPREAD % 1 * DAY
+    last = session.scalar(_LAST, {"of_account": account_id})
+    shift = account_id * _SPREAD % 1 * DAY
     is_over = last is not None and (last.timestamp() + shift) // DAY != (db.now().timestamp() + shift) // DAY
     return last if is_over else None
 

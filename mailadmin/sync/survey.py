@@ -1,11 +1,13 @@
 """The beginning of a run: which folders there are, and which of them did not change and need not be opened.
 
-One question for all of them. What it tells is compared with the facts that each folder kept of its last complete pass,
-see quick.py; a folder of which it tells less than everything is opened.
+One question for all of them. Where the list is as it was, it is only noted that the server has told it. What it tells
+of each folder is compared with the facts that this folder kept of its last complete pass, see quick.py; a folder of
+which it tells less than everything is opened.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from sqlalchemy import Table, bindparam, update
 from sqlalchemy.orm import Session, lazyload
 
 from mailadmin import db
@@ -13,12 +15,15 @@ from mailadmin.accounts.models import Account
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import FolderState
 from mailadmin.sync import quick, rows
-from mailadmin.sync.folders import adopt_folders
+from mailadmin.sync.folders import adopt_folders, is_as_listed, stored
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder
 from mailadmin.sync.renames import follow_renames
 from mailadmin.sync.wished import create_wished
 from mailadmin.text import t
+
+_FOLDERS: Table = Folder.__table__  # type: ignore[assignment]
+_LISTED = update(_FOLDERS).where(_FOLDERS.c.account_id == bindparam("of_account")).values(listed_at=bindparam("moment"))
 
 
 def survey(going: Going) -> set[int]:
@@ -29,6 +34,11 @@ def survey(going: Going) -> set[int]:
     listed, states = going.step().survey()
     if not listed:
         raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
+    with going.writing() as session:
+        rows = stored(session, going.account_id)
+        if not any(row.is_wished or row.is_gone for row in rows) and is_as_listed(rows, listed):
+            session.connection().execute(_LISTED, {"of_account": going.account_id, "moment": db.now()})
+            return _settled(session, going, rows, states)
     if create_wished(going, listed):
         listed, states = going.step().survey()
     follow_renames(going, listed, states)
@@ -39,13 +49,14 @@ def survey(going: Going) -> set[int]:
         return _settled(session, going, adopt_folders(session, account=account, listed=listed), states)
 
 
-def _settled(session: Session, going: Going, folders: list[Folder], states: Mapping[str, FolderState]) -> set[int]:
+def _settled(session: Session, going: Going, folders: Sequence[Folder], states: Mapping[str, FolderState]) -> set[int]:
     """The ids of those of `folders` that `states` show unchanged, after their rows say so."""
     known = {"INBOX" if path.upper() == "INBOX" else path: state for path, state in states.items()}
     active = [row for row in folders if row.is_active and not row.is_gone and not row.is_wished and row.path in known]
     unchanged = [row for row in active if quick.is_unchanged(going, row, known[row.path])]
-    left = rows.with_leftovers(session, unchanged)
-    done = [row for row in unchanged if row.id not in left]
-    for row in done:
-        row.synced_at, row.trouble, row.run_total, row.run_done = db.now(), "", 0, 0
-    return {row.id for row in done}
+    going.littered = rows.with_leftovers(session, [row for row in folders if row.is_active])
+    ids = {row.id for row in unchanged} - going.littered
+    if ids:
+        passed = {"synced_at": db.now(), "trouble": "", "run_total": 0, "run_done": 0}
+        session.connection().execute(update(_FOLDERS).where(_FOLDERS.c.id.in_(ids)).values(passed))
+    return ids

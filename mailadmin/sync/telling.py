@@ -1,13 +1,15 @@
 """Talks to the server about changes that are alike, so that each of them has an end: see push.py."""
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, cast, runtime_checkable
 
 from sqlalchemy import select
 
 from mailadmin import db
+from mailadmin.db import now
 from mailadmin.mail.answers import Refused
 from mailadmin.mail.errors import Category
 from mailadmin.mail.imap_store import Likeness, Opened, Placed
@@ -20,6 +22,8 @@ from mailadmin.text import t
 
 _OF_THE_RUN = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
 _DELETED = "\\deleted"
+FILED_AFTER = timedelta(seconds=2)
+_LOOK_SECONDS = 0.3
 
 
 @runtime_checkable
@@ -242,9 +246,17 @@ def _expunge(batch: Batch, uids: Sequence[int]) -> None:
 def _append(batch: Batch) -> None:
     change, folder = batch.changes[0], batch.folder
     name = followed.message_id_of(change.content or b"")
-    if change.tries > 0 and name and batch.step().holds(folder.path, name):
+    if name and (change.tries > 0 or change.target_id is not None) and _is_there(batch, name):
         batch.ends[change.id] = End.done()
         return
     moment = change.requested_at
     batch.step().append(folder.path, change.content or b"", flags=("\\Seen",), moment=moment)
     batch.ends[change.id] = End.done()
+
+
+def _is_there(batch: Batch, message_id: str) -> bool:
+    """Whether the folder has a copy; a server that files its own has a moment for it, from the wish on."""
+    until = batch.changes[0].requested_at + FILED_AFTER
+    while not (found := batch.step().holds(batch.folder.path, message_id)) and now() < until:
+        time.sleep(_LOOK_SECONDS)
+    return found

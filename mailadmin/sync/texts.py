@@ -1,22 +1,27 @@
 """Fetches the texts of messages that were synced, newest first, for previews, reading and searching.
 
-How it works. At the end of a run every message that has no row of MessageText gets one with its heading, by one
-statement in the database: so all mail can be searched by subject, sender and recipients. Then, folder by folder and
-for at most `SECONDS`, the structures of the newest messages without text are asked for, and after them the beginnings
-of the parts that are read, as many as the organisation keeps. What is left is done by the next runs; what somebody
-opens meanwhile is fetched at once, see reading.py.
+How it works. At the end of a run, folder by folder and for at most `SECONDS`, the structures of the newest messages
+without text are asked for, and after them the beginnings of the parts that are read, as many as the organisation keeps;
+while what came of one batch is read and stored, the server works on the structures of the next. A text is stored with
+its heading, by one statement, for each change of a row is work for the index of words. Then every message that still
+has no row of MessageText gets one with its heading: so all mail can be searched by subject, sender and recipients. What
+is left is done by the next runs; what somebody opens meanwhile is fetched at once, see reading.py.
 
 What can go wrong. Nothing here makes a run fail: the folders were read before it. A server that refuses is asked again
 by the next run; a message without a structure that makes sense has no text, and can still be saved as a file.
 """
 
+import functools
+import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, Protocol, cast
 
-from sqlalchemy import Row, Table, bindparam, func, insert, literal, select, text, update
+from sqlalchemy import ColumnElement, Table, bindparam, func, insert, literal, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -30,22 +35,24 @@ from mailadmin.mail.structure import Part
 from mailadmin.mail.text_parts import Choice, Text
 from mailadmin.mail.whole import take_apart
 from mailadmin.organisation import service as organisation
-from mailadmin.sync import push
+from mailadmin.sync import push, rows, textless
 from mailadmin.sync.going import Going
-from mailadmin.sync.models import Folder, Message, MessageText
+from mailadmin.sync.many import in_words, update_each
+from mailadmin.sync.models import Message, MessageText
 from mailadmin.sync.numbering import Numbered
+from mailadmin.sync.textless import Place
 
 SECONDS = 20.0  # of one run
-BATCH = 100  # messages
-MOST_BYTES = 8_000_000  # of texts in memory at once
+BATCH = 250  # messages
+MOST_BYTES = 4_000_000  # of texts in memory at once
 PREVIEW_BYTES = 2048  # of a text that is not kept
 READING_TIME = timedelta(hours=1)  # for which is kept what is not to be kept
 HEADINGS = 2000  # rows of one transaction
-_MOST_AT_ONCE = 20_000  # messages of one folder and run
 _LONGEST_WHOLE = 500_000  # bytes of a message of POP3 beyond its texts
 _TEXTS: Table = MessageText.__table__  # type: ignore[assignment]
 _MESSAGES: Table = Message.__table__  # type: ignore[assignment]
-_TEXTLESS = text("NOT has_text")
+_NEW = ("text", "html", "parts", "is_cut", "fetched_at")
+_ROW = ["message_id", "heading", *_NEW]
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +61,9 @@ class Reads(Protocol):
 
     def structures(self, uids: Iterable[int]) -> dict[int, Part | None]:
         """The parts of messages, by UID."""
+
+    def structures_ahead(self, uids: Iterable[int]) -> None:
+        """Have the server work on the structures that will be asked for next."""
 
     def previews(self, uids: Iterable[int]) -> dict[int, str]:
         """What the server has ready as the beginning of messages."""
@@ -79,6 +89,9 @@ class WholeMessages:
                 found[uid], contents = take_apart(raw)
                 self._kept |= {(uid, number): content[: self._most] for number, content in contents.items()}
         return found
+
+    def structures_ahead(self, uids: Iterable[int]) -> None:
+        """POP3 does one thing after the other."""
 
     def previews(self, uids: Iterable[int]) -> dict[int, str]:
         """POP3 has none ready."""
@@ -106,19 +119,17 @@ def fetch(going: Going, *, seconds: float = SECONDS) -> None:
         return
     until = Deadline(min(seconds, going.ends.left() / 2))
     with db.reading() as session:
-        kept = organisation.text_kilobytes(session) * 1000
-        folders = _folders(session, going.account_id)
-    for folder in folders:
-        _write_headings(going, folder)
-    reads = reader(going, most=kept or PREVIEW_BYTES)
-    if reads is None:
-        return
+        folders = textless.folders(session, going.account_id)
+        kept = organisation.text_kilobytes(session) * 1000 if folders else 0
+    reads = reader(going, most=kept or PREVIEW_BYTES) if folders else None
     try:
-        for folder in folders:
-            if not until.is_over:
+        for folder in folders if reads else ():
+            if reads and not until.is_over:
                 _fetch_folder(going, folder, reads, kept, until)
     except MailError as error:
         log.info("The texts of account %s have to wait (%s).", going.account_id, error.category)
+    for folder in folders:
+        _write_headings(going, folder)
 
 
 def reader(going: Going, *, most: int) -> Reads | None:
@@ -128,40 +139,26 @@ def reader(going: Going, *, most: int) -> Reads | None:
     return cast(Reads, going.incoming) if hasattr(going.incoming, "structures") else None
 
 
-def _folders(session: Session, account_id: int) -> list[Folder]:
-    query = select(Folder).where(Folder.account_id == account_id, Folder.is_active, Folder.is_gone.is_(False))
-    return sorted(session.scalars(query), key=lambda folder: (folder.path != "INBOX", folder.path.casefold()))
-
-
-def _fetch_folder(going: Going, folder: Folder, reads: Reads, kept: int, until: Deadline) -> None:
+def _fetch_folder(going: Going, place: Place, reads: Reads, kept: int, until: Deadline) -> None:
     """The texts of one folder, if the server lets us read it as it was when its messages were."""
     with db.reading() as session:
-        waiting = _waiting(session, folder)
-    if not waiting:
-        return
+        waiting = textless.waiting(session, place)
     try:
-        state = going.step().examine(folder.path)
-        if state.uidvalidity and folder.uidvalidity not in (None, state.uidvalidity):
+        state = going.step().examine(place.path)
+        if state.uidvalidity and place.uidvalidity not in (None, state.uidvalidity):
             return
-        for start in range(0, len(waiting), BATCH):
+        batches = [waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)]
+        for batch, following in zip(batches, [*batches[1:], ()], strict=True):
             if until.is_over:
                 return
             push.give_way(going)
-            batch = waiting[start : start + BATCH]
             going.step()
-            for ids, found in read_texts(reads, [row.uid for row in batch], kept, going.step):
-                by_uid = {row.uid: row.id for row in batch}
+            ids, ahead = {row.uid: row.id for row in batch}, [row.uid for row in following]
+            for uids, found in read_texts(reads, list(ids), kept, going.step, ahead=ahead):
                 with going.writing() as session:
-                    store(session, {by_uid[uid]: each for uid, each in zip(ids, found, strict=True)}, kept)
+                    store(session, {ids[uid]: each for uid, each in zip(uids, found, strict=True)}, kept)
     except Refused as refused:
-        log.info("The texts of folder %s have to wait (%s).", folder.id, refused.category)
-
-
-def _waiting(session: Session, folder: Folder) -> Sequence[Row[int, int]]:
-    query = select(Message.id, Message.uid).where(
-        Message.folder_id == folder.id, Message.generation == folder.generation, _TEXTLESS, Message.unreadable == ""
-    )
-    return session.execute(query.order_by(Message.received_at.desc(), Message.uid.desc()).limit(_MOST_AT_ONCE)).all()
+        log.info("The texts of folder %s have to wait (%s).", place.id, refused.category)
 
 
 # What of a message is asked for.
@@ -173,11 +170,11 @@ def asked_bytes(kept: int) -> int:
 
 
 def read_texts(
-    reads: Reads, uids: Sequence[int], kept: int, step: Callable[[], object]
+    reads: Reads, uids: Sequence[int], kept: int, step: Callable[[], object], *, ahead: Sequence[int] = ()
 ) -> Iterator[tuple[list[int], list[Found]]]:
     """What can be read of the messages `uids` of the open folder, some at a time; `kept` 0: only previews.
 
-    `step` is called before each question to the server. Raises MailError.
+    `step` is called before each question to the server; `ahead` will be asked for after `uids`. Raises MailError.
     """
     asked = asked_bytes(kept)
     choices = {uid: text_parts.choose(whole) for uid, whole in reads.structures(uids).items()}
@@ -185,17 +182,23 @@ def read_texts(
     if not kept:
         step()
         ready = reads.previews(uids)
-    group: list[int] = []
+    groups: list[list[int]] = [[]]
     weight = 0
     for uid in sorted(choices, reverse=True):
         heavy = sum(min(part.size or asked, asked) for part in _needed(choices[uid], kept, uid in ready))
-        if group and weight + heavy > MOST_BYTES:
-            yield group, _read_group(reads, group, choices, kept, ready, step)
-            group, weight = [], 0
-        group.append(uid)
+        if groups[-1] and weight + heavy > MOST_BYTES:
+            groups.append([])
+            weight = 0
+        groups[-1].append(uid)
         weight += heavy
-    if group:
-        yield group, _read_group(reads, group, choices, kept, ready, step)
+    for group in groups:
+        wanted = [(uid, part.number) for uid in group for part in _needed(choices[uid], kept, uid in ready)]
+        step()
+        came = reads.contents(wanted, asked) if wanted else {}
+        if group is groups[-1]:
+            reads.structures_ahead(ahead)
+        if group:
+            yield group, _read_group(group, choices, kept, ready, came)
 
 
 def _needed(choice: Choice, kept: int, is_ready: bool) -> list[Part]:
@@ -203,20 +206,18 @@ def _needed(choice: Choice, kept: int, is_ready: bool) -> list[Part]:
 
 
 def _read_group(
-    reads: Reads,
     uids: list[int],
     choices: Mapping[int, Choice],
     kept: int,
     ready: Mapping[int, str],
-    step: Callable[[], object],
+    came: Mapping[tuple[int, str], bytes],
 ) -> list[Found]:
-    wanted = [(uid, part.number) for uid in uids for part in _needed(choices[uid], kept, uid in ready)]
-    step()
-    came = reads.contents(wanted, asked_bytes(kept)) if wanted else {}
+    contents: dict[int, dict[str, bytes]] = defaultdict(dict)
+    for (uid, number), raw in came.items():
+        contents[uid][number] = raw
     found = []
     for uid in uids:
-        contents = {number: raw for (its, number), raw in came.items() if its == uid}
-        made = text_parts.read(choices[uid], contents, most=kept or PREVIEW_BYTES, asked=asked_bytes(kept))
+        made = text_parts.read(choices[uid], contents[uid], most=kept or PREVIEW_BYTES, asked=asked_bytes(kept))
         if not kept:
             made = Text(preview=text_parts.preview(ready.get(uid, "")) or made.preview, is_cut=bool(choices[uid].texts))
         found.append(Found(choices[uid], made))
@@ -226,13 +227,11 @@ def _read_group(
 # Rows.
 
 
-def _write_headings(going: Going, folder: Folder) -> None:
+def _write_headings(going: Going, place: Place) -> None:
     """A row with its heading for every message of the folder that has none."""
-    rowless = ~select(MessageText.message_id).where(MessageText.message_id == Message.id).exists()
-    mine = Message.folder_id == folder.id, Message.generation == folder.generation, _TEXTLESS
     while True:
         with db.reading() as session:
-            ids = session.scalars(select(Message.id).where(*mine, rowless).limit(HEADINGS)).all()
+            ids = textless.rowless(session, place, limit=HEADINGS)
         if not ids:
             return
         with going.writing() as session:
@@ -240,22 +239,23 @@ def _write_headings(going: Going, folder: Folder) -> None:
 
 
 def write_headings(session: Session, ids: Sequence[int]) -> None:
-    """Rows with the headings of the messages `ids`; those that have a row are left as they are.
-
-    Addresses stand there twice, whole and in words: PostgreSQL takes an address for one word.
-    """
-    words = func.replace(func.replace(func.replace(Message.from_address, "@", " "), ".", " "), "-", " ")
-    columns = Message.subject, Message.from_name, Message.from_address, words, Message.to
-    heading: Any = columns[0]
-    for column in columns[1:]:
-        heading = heading + literal(" ") + column
+    """Rows with the headings of the messages `ids`; those that have a row are left as they are."""
     has_row = select(MessageText.message_id).where(MessageText.message_id == Message.id).exists()
     empty, none = literal(""), literal([], _TEXTS.c.parts.type)
-    rows = select(Message.id, heading, empty, empty, none, literal(False), _now())
-    names = ["message_id", "heading", "text", "html", "parts", "is_cut", "fetched_at"]
+    new = select(Message.id, _heading(), empty, empty, none, literal(False), _now())
     session.connection().execute(
-        insert(_TEXTS).from_select(names, rows.where(Message.id.in_(ids), ~has_row), include_defaults=False)
+        insert(_TEXTS).from_select(_ROW, new.where(Message.id.in_(ids), ~has_row), include_defaults=False)
     )
+
+
+def _heading() -> ColumnElement[str]:
+    """Addresses stand there twice, whole and in words: PostgreSQL takes an address for one word."""
+    blank: ColumnElement[str] = literal_column("' '")
+    words: Any = Message.from_address
+    for mark in "@.-":
+        words = func.replace(words, literal_column(f"'{mark}'"), blank)
+    first, *others = Message.subject, Message.from_name, Message.from_address, words, Message.to
+    return functools.reduce(lambda heading, other: heading + blank + other, others, cast(Any, first))
 
 
 def _now() -> Any:
@@ -265,35 +265,30 @@ def _now() -> Any:
 def store(session: Session, found: Mapping[int, Found], kept: int) -> None:
     """Store what was read, by the message's id; a message that is gone meanwhile is passed over."""
     # In one order everywhere, so that two transactions do not wait for each other.
-    write_headings(session, sorted(found))
     parts = {message_id: list(text_parts.listed(found[message_id].choice)) for message_id in sorted(found)}
     if found and not _store_all(session, found, parts):
+        write_headings(session, list(parts))
         for message_id in parts:
             _store_text(session, message_id, found[message_id].text, parts[message_id])
-    values = [
-        {
-            "the_id": message_id,
-            "the_preview": _clean(visible(each.text.preview))[:300],
-            "the_files": bool(each.choice.files),
-        }
-        for message_id, each in sorted(found.items())
+    shown = [
+        (_clean(visible(found[message_id].text.preview))[:300], bool(found[message_id].choice.files), True, message_id)
+        for message_id in parts
     ]
-    if values:
-        columns = {"preview": bindparam("the_preview"), "has_attachments": bindparam("the_files"), "has_text": True}
-        changed = update(_MESSAGES).where(_MESSAGES.c.id == bindparam("the_id")).values(columns)
-        session.connection().execute(changed, values)
+    update_each(session, _MESSAGES, ("preview", "has_attachments", "has_text"), shown)
 
 
 def _store_all(session: Session, found: Mapping[int, Found], parts: Mapping[int, list[Any]]) -> bool:
     """All texts by one statement; False if one of them is too much for PostgreSQL, see `_store_text`."""
-    names = ("text", "html", "parts", "is_cut", "fetched_at")
-    values = [
-        {"the_id": message_id} | _new_values(found[message_id].text, listed) for message_id, listed in parts.items()
-    ]
-    changed = update(_TEXTS).where(_TEXTS.c.message_id == bindparam("the_id"))
+    engine = session.get_bind().dialect.name
+    moment = rows.as_sqlite_text(db.now()) if engine == "sqlite" else db.now()
+    values = []
+    for message_id, listed in parts.items():
+        made = found[message_id].text
+        new = _clean(made.text), _clean(made.html), json.dumps(listed), made.is_cut, moment
+        values.append((*new, message_id))
     try:
         with session.begin_nested():
-            session.connection().execute(changed.values({name: bindparam(f"new_{name}") for name in names}), values)
+            session.connection().exec_driver_sql(_storing(engine), values)
     except DBAPIError as error:
         if not _is_too_much(error):
             raise
@@ -301,14 +296,16 @@ def _store_all(session: Session, found: Mapping[int, Found], parts: Mapping[int,
     return True
 
 
-def _new_values(made: Text, parts: list[Any]) -> dict[str, Any]:
-    return {
-        "new_text": _clean(made.text),
-        "new_html": _clean(made.html),
-        "new_parts": parts,
-        "new_is_cut": made.is_cut,
-        "new_fetched_at": db.now(),
-    }
+@functools.cache
+def _storing(engine: str) -> str:
+    """The statement that stores a text, with its heading where there is none yet, in the words of the driver."""
+    new = [bindparam(f"new_{name}", type_=_TEXTS.c[name].type) for name in _NEW]
+    row = select(Message.id, _heading(), *new).where(Message.id == bindparam("the_id", type_=_MESSAGES.c.id.type))
+    stored = (sqlite if engine == "sqlite" else postgresql).insert(_TEXTS)
+    stored = stored.from_select(_ROW, row, include_defaults=False)
+    changed = {name: stored.excluded[name] for name in _NEW}
+    statement = stored.on_conflict_do_update(index_elements=["message_id"], set_=changed)
+    return in_words(engine, statement, (*(f"new_{name}" for name in _NEW), "the_id"))
 
 
 def _is_too_much(error: DBAPIError) -> bool:
@@ -333,7 +330,8 @@ def _store_text(session: Session, message_id: int, made: Text, parts: list[Any])
 
 def _clean(text: str) -> str:
     """`text` as both databases can store it."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    text = text.replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def forget_unkept(session: Session) -> None:

@@ -90,7 +90,7 @@ def _has_place(folder: Folder) -> bool:
 
 
 def _redirect(session: Session, row: Folder, other: Folder) -> None:
-    """Let messages that were to be moved to the folder `row` go to `other`."""
-    statement = update(PendingChange).where(PendingChange.target_id == row.id).values(target_id=other.id)
-    session.execute(statement)
+    """Let messages that were to be moved to the folder `row`, or copied into it, go to `other`."""
+    for column in (PendingChange.target_id, PendingChange.folder_id):
+        session.execute(update(PendingChange).where(column == row.id).values({column: other.id}))
     session.flush()

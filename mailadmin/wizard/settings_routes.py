@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from flask import make_response, request
+from flask_login import current_user
 
 from mailadmin import boot, db, queue, web
+from mailadmin.access.service import check_gift
 from mailadmin.access.teams import check_members
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
@@ -60,6 +62,7 @@ def _saved(account: Account, form: SettingsForm) -> Answer:
     """Save what was typed: at once, or when it has passed a test, if it is about the connection. Raises RuleBroken."""
     session, account_id = db.session(), account.id
     wish, version = form.wish(), form.version.data
+    check_gift(session, account, kind=wish.kind, owner_id=wish.owner_id, team=wish.team, by=current_user.person)
     if wish.new_contacts is not account.new_contacts:  # Its mail is gone through again, as soon as this is saved.
         settling.go_through_again(session, [account_id])
     if form.forgets and wish.login.method is SignInMethod.OAUTH:

@@ -14,11 +14,20 @@ from tests.attack.world import COMMON, Planted, Somebody, World
 
 # What stands in addresses besides numbers of rows: what is asked there belongs to no account.
 WORDS = {"token": "no-such-link", "code": "no-such-code", "filename": "favicon.svg", "key": "no-such-key"}
+_TYPED = {"to": "x@x.example", "text": "x", "version": "2", "account_id": "{account_id}"}
 # What workers may post, and what with: "{x}" is a number of the account that is attacked. Whoever adds a route of this
 # kind says here how it is used, so that the test really does what the page would.
 POSTED: dict[str, list[dict[str, Any]]] = {
     "console.choose_primary": [{}],
-    "console.choose_visibility": [{"visibility": "everything"}],
+    "console.own_account_settings": [
+        {"sender_name": "X", "sent_copies": "never", "visibility": "everything", "version": "1"}
+    ],
+    "console.own_account_deed": [{"do": "sync"}, {"do": "pause"}, {"do": "resume"}],
+    "console.own_account_remove": [{"confirm": "X"}, {"confirm": "{address}"}],
+    "console.own_account_new": [{"address": "new@example.net"}, {"address": "new@example.net", "asked": "example.net"}],
+    "console.own_account_without_servers": [{"address": "new@example.net"}],
+    "invites.try_own": [{"password": "typed by somebody"}],
+    "invites.ask_for_help": [{}],
     "actions.act": [
         *(
             {"message": "{message_id}", "do": deed}
@@ -31,10 +40,19 @@ POSTED: dict[str, list[dict[str, Any]]] = {
     "actions.new_folder": [{"name": "New"}, {"name": "New", "parent": "{other_id}"}],
     "mailbox.fetch": [{}, {"place": "0"}],
     "mailbox.seen": [{}],
+    "writing.write": [{}, {"to": "x@x.example"}],
+    "writing.reply": [{}, {"all": "1"}],
+    "writing.forward": [{}],
+    **{f"writing.{deed}": [_TYPED] for deed in ("save", "send", "attach")},
+    "writing.detach": [{**_TYPED, "remove": "{file_id}"}],
+    "writing.put_template": [{**_TYPED, "template": "{template_id}"}],
+    "writing.take_back": [{}],
+    "writing.settle": [{"arrived": "yes"}, {"arrived": "no"}],
+    "writing.discard": [{}],
 }
 # Their own name, password, keys and sessions: nothing of an account is named there.
 THEIR_OWN = ("console.profile", "console.change_password", "console.end_", "people.")
-SHOW_MAIL = ("mailbox.", "actions.", "console.contact")
+SHOW_MAIL = ("mailbox.", "actions.", "writing.", "console.contact")
 # How a page may be asked beside its plain address.
 QUERIES = (
     {},
@@ -92,11 +110,11 @@ def addresses(app: Flask, rule: Rule, world: World, target: Planted, own: Plante
     values = [{name: known[name] for name in rule.arguments if name in known}]
     if own is not None and "account_id" in rule.arguments and len(rule.arguments) > 1:
         values.append({**values[0], "account_id": own.account_id})
-    with app.test_request_context():
-        for each in values:
-            built = rule.build(each, append_unknown=False)
-            assert built, rule
-            yield built[1]
+    with app.test_request_context():  # Left before anybody asks: what is kept in it would be theirs.
+        built = [rule.build(each, append_unknown=False) for each in values]
+    for each in built:
+        assert each, rule
+        yield each[1]
 
 
 def requests(
@@ -117,6 +135,8 @@ def requests(
 
 def _variants(rule: Rule) -> list[tuple[Mapping[str, str], bool]]:
     """How a page is asked: what shows mail in every way, everything else plainly and as a partial with all words."""
+    if rule.endpoint == "writing.people":
+        return [({"field": field, field: "zq"}, htmx) for field in ("to", "bcc") for htmx in (False, True)]
     if rule.endpoint.startswith(SHOW_MAIL):
         return [(query, htmx) for query in QUERIES for htmx in (False, True)]
     return [(QUERIES[0], False), (QUERIES[-1], True)]
@@ -145,4 +165,5 @@ def ask(client: FlaskClient, cookie: str, request: Request) -> str:
 
 
 def _fill(values: Mapping[str, Any], target: Planted) -> dict[str, str]:
-    return {name: str(value).format(**target.ids) for name, value in values.items()}
+    known = {**target.ids, "address": target.address}
+    return {name: str(value).format(**known) for name, value in values.items()}

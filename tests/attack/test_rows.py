@@ -17,14 +17,16 @@ from mailadmin.access import service as access
 from mailadmin.access.models import Access
 from mailadmin.permissions import Permission
 from mailadmin.sync.models import Message, MessageText, PendingChange
+from mailadmin.writing.models import OutgoingFile, OutgoingMessage
 from tests.attack.asking import SHOW_MAIL, Request, ask, client_of, may_enter, requests
-from tests.attack.world import Planted, Somebody, World, mail_word, plant, settings_word
+from tests.attack.world import Planted, Somebody, World, draft_word, mail_word, plant, settings_word
 
 EVERYBODY = ("nobody", "outsider", "reader", "writer", "sender", "owner", "member", "administrator")
 USUAL = ("shared", "personal")  # the accounts about which pages are asked that show no mail
 # What whoever only reads may do: note that a reason was seen, and fetch a text once more.
 READING = ("actions.dismiss", "mailbox.fetch")
-ROWS_OF_MAIL = (Message, MessageText, PendingChange)
+ROWS_OF_MAIL = (Message, MessageText, PendingChange, OutgoingMessage, OutgoingFile)
+WRITTEN = {"OutgoingMessage", "OutgoingFile"}
 
 
 @pytest.fixture
@@ -84,21 +86,32 @@ def leaks(world: World, somebody: Somebody, answer: str) -> list[str]:
     """The planted words in `answer` that `somebody` must not see."""
     sees_settings = somebody.person is not None and somebody.person.may(Permission.SEE_CONSOLE)
     foreign = [key for key in world.accounts if key not in somebody.reads]
-    words = [mail_word(key) for key in foreign]
+    words = [mail_word(key) for key in foreign] + [
+        draft_word(key) for key in world.accounts if key not in somebody.sends
+    ]
     words += [] if sees_settings else [settings_word(key) for key in foreign]
     return [word for word in words if word in answer]
+
+
+def names(request: Request, planted: Planted) -> bool:
+    """Whether the address names the account, or what is written in it."""
+    return request.path.startswith(
+        (f"/mailbox/{planted.account_id}/", f"/mailbox/drafts/{planted.ids['outgoing_id']}/")
+    )
 
 
 @pytest.mark.parametrize("who", EVERYBODY)
 def test_no_page_partial_search_count_or_download_shows_a_word_of_others(app: Flask, world: World, who: str) -> None:
     somebody = world.people[who]
     shown: set[str] = set()
+    drafts: set[str] = set()
     wrong: list[str] = []
     for request, _, answer in walk(app, world, somebody, client_of(app, somebody), posts=False):
         shown |= {key for key in world.accounts if mail_word(key) in answer}
+        drafts |= {key for key in world.accounts if draft_word(key) in answer}
         wrong += [f"{request}: {words}"] if (words := leaks(world, somebody, answer)) else []
     assert wrong == []
-    assert shown == set(somebody.reads)  # And what is theirs was there to be seen.
+    assert (shown, drafts) == (set(somebody.reads), set(somebody.sends))  # And what is theirs was there to be seen.
 
 
 @pytest.mark.parametrize("who", EVERYBODY)
@@ -110,9 +123,15 @@ def test_no_post_shows_a_word_of_others_or_touches_their_mail(
     monkeypatch.setattr(Session, "commit", Session.flush)  # What a request did is rolled back when it ends.
     wrong: list[str] = []
     did: set[str] = set()
+    sent: set[str] = set()
     touched.clear()
     for request, target, answer in walk(app, world, somebody, signed_in, posts=True):
         wrong += [f"{request}: {words}"] if (words := leaks(world, somebody, answer)) else []
+        if touched and request.endpoint.startswith("writing."):
+            is_own = any(names(request, world.accounts[key]) for key in somebody.sends)
+            sent |= {key for key in somebody.sends if names(request, world.accounts[key])}
+            wrong += [] if is_own and set(touched) <= WRITTEN else [f"{request} touched {sorted(set(touched))}"]
+            touched.clear()
         is_theirs = target.key in somebody.writes and f"/{target.account_id}/" in request.path
         if touched and is_theirs:
             did.add(target.key)
@@ -120,7 +139,7 @@ def test_no_post_shows_a_word_of_others_or_touches_their_mail(
             wrong.append(f"{request} touched {sorted(set(touched))}")
         touched.clear()
     assert wrong == []
-    assert did == set(somebody.writes)  # And what they may do was done.
+    assert (did, sent) == (set(somebody.writes), set(somebody.sends))  # And what they may do was done.
 
 
 def test_walk_finds_what_a_broken_rule_lets_through(app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,12 @@
 Each account has two words of its own, which stand nowhere else. The word of its mail stands in subject, sender,
 recipients, preview, text, HTML, file names, the subject of a change that waits, and a contact: only those may ever see
 it who read the account. The word of its settings stands in its name, its folders, its runs and its tests: whoever may
-see the console sees that too. All mail also holds COMMON, which everybody may search for.
+see the console sees that too. All mail also holds COMMON, which everybody may search for. In each account somebody
+writes a message, whose word only they may see.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,7 @@ from mailadmin.sync.models import (
     RunOutcome,
     SyncRun,
 )
+from mailadmin.writing.models import MailTemplate, OutgoingFile, OutgoingMessage
 from tests.access.factories import give
 from tests.accounts.factories import a_provider, an_account
 from tests.factories import a_person
@@ -46,6 +48,10 @@ KINDS = {"shared": Kind.SHARED, "team": Kind.TEAM, "personal": Kind.PERSONAL, "f
 
 def mail_word(account: str) -> str:
     return f"zqmail{account}x"
+
+
+def draft_word(account: str) -> str:
+    return f"zqdraft{account}x"
 
 
 def settings_word(account: str) -> str:
@@ -63,14 +69,19 @@ class Planted:
     def account_id(self) -> int:
         return self.ids["account_id"]
 
+    @property
+    def address(self) -> str:
+        return f"{self.key}@{settings_word(self.key)}.example"
+
 
 @dataclass(frozen=True, slots=True)
 class Somebody:
-    """Who asks, and which accounts they read, and may change."""
+    """Who asks, and which accounts they read, and may change; in which they write a message."""
 
     person: Person | None
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
+    sends: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -103,20 +114,21 @@ def plant(session: Session) -> World:
     for key, kind in KINDS.items():
         named = {"team": "Harbour"} if kind is Kind.TEAM else {}
         owner_id = people["owner"].id if kind is Kind.PERSONAL else None
-        name = settings_word(key)
-        account = an_account(session, address=f"{key}@{name}.example", name=name, kind=kind, owner_id=owner_id, **named)
+        name, address = settings_word(key), Planted(key, {}).address
+        account = an_account(session, address=address, name=name, kind=kind, owner_id=owner_id, **named)
         world.accounts[key] = Planted(key, _filled(session, account, app, key))
     for name, rights in (("reader", Rights.READ), ("writer", Rights.WRITE), ("sender", Rights.SEND)):
         give(session, people[name], session.get_one(Account, world.accounts["shared"].account_id), rights)
+    _write(session, world, people)
     shared, ours, own = frozenset({"shared"}), frozenset({"team"}), frozenset({"personal"})
     world.people = {
         "nobody": Somebody(None),
         "outsider": Somebody(people["outsider"]),
         "reader": Somebody(people["reader"], shared),
         "writer": Somebody(people["writer"], shared, shared),
-        "sender": Somebody(people["sender"], shared, shared),
-        "owner": Somebody(people["owner"], own, own),
-        "member": Somebody(people["member"], ours, ours),
+        "sender": Somebody(people["sender"], shared, shared, shared),
+        "owner": Somebody(people["owner"], own, own, own),
+        "member": Somebody(people["member"], ours, ours, ours),
         "administrator": Somebody(people["administrator"]),
     }
     world.ids = {**_besides(session, provider), "team_id": team.id, "person_id": people["sender"].id}
@@ -138,7 +150,32 @@ def _besides(session: Session, provider: Provider) -> dict[str, int]:
     )
     session.add_all([role, certificate])
     session.flush()
-    return {"provider_id": provider.id, "role_id": role.id, "certificate_id": certificate.id, **THEIR_OWN}
+    rows = {"provider": provider, "role": role, "certificate": certificate}
+    return {**{f"{what}_id": row.id for what, row in rows.items()}, **THEIR_OWN}
+
+
+def _write(session: Session, world: World, people: Mapping[str, Person]) -> None:
+    """A message in each account. Who wrote as the foreign one has lost the access to it."""
+    template = MailTemplate(name="Quote", text="x")
+    session.add(template)
+    for key, who in (("shared", "sender"), ("team", "member"), ("personal", "owner"), ("foreign", "outsider")):
+        planted = world.accounts[key]
+        written = _written(session, planted, people[who])
+        world.accounts[key] = replace(planted, ids={**planted.ids, **written, "template_id": template.id})
+
+
+def _written(session: Session, planted: Planted, person: Person) -> dict[str, int]:
+    """A message that `person` writes, with a file."""
+    word = draft_word(planted.key)
+    outgoing = OutgoingMessage(account_id=planted.account_id, person_id=person.id, about_id=planted.ids["message_id"])
+    outgoing.to, outgoing.cc, outgoing.subject = f"{word}@x.example", f"{word}@y.example", f"{COMMON} {word}"
+    outgoing.text, outgoing.quoted, outgoing.problem, outgoing.version = word, word, word, 2
+    session.add(outgoing)
+    session.flush()
+    file = OutgoingFile(outgoing_id=outgoing.id, name=f"{word}.txt", size=1, content=b"x")
+    session.add(file)
+    session.flush()
+    return {"outgoing_id": outgoing.id, "file_id": file.id}
 
 
 def _filled(session: Session, account: Account, app: OAuthApp, key: str) -> dict[str, int]:

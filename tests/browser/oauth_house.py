@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from redis import Redis
 
-from tests.browser.conftest import ARGUMENTS, listened_to
+from tests.browser.conftest import ARGUMENTS, EXECUTABLE, listened_to
 from tests.browser.house import Post, mailadmin
 from tests.factories import PASSWORD
 from tests.real import Installation
@@ -91,7 +91,7 @@ class Harbour:
     def browser(self, chromium: Browser) -> Browser:
         """A Chromium like `chromium` that finds the town."""
         rules = f"--host-resolver-rules=MAP {SITE} {self.town.room_for(SITE)}"
-        return chromium.browser_type.launch(executable_path="/usr/bin/chromium", args=[*ARGUMENTS, rules])
+        return chromium.browser_type.launch(executable_path=EXECUTABLE, args=[*ARGUMENTS, rules])
 
     def secrets(self) -> set[str]:
         """Whatever was ever issued here or shown to it, and nobody else may see."""

@@ -63,8 +63,13 @@ def _tick(page: Page, *subjects: str) -> None:
 
 def test_what_is_done_here_is_on_the_server_within_seconds(page: Page, box: Box) -> None:
     subject = "Fresh lamp"
+    _tick(page, "Lamp 3")
+    page.get_by_role("searchbox").first.fill("half a wo")
     box.dovecot.deliver([a_message(900, subject=subject)])
-    eventually(lambda: _has(page, subject))
+    expect(page.get_by_text(subject, exact=True)).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.get_by_label("Tick Lamp 3", exact=True)).to_be_checked()
+    expect(page.get_by_role("searchbox").first).to_have_value("half a wo")
+    page.get_by_label("Tick Lamp 3", exact=True).uncheck()
     uid = max(box.flags())
     _tick(page, subject)
     expect(page.locator(".bulkbar")).to_contain_text("ticked")

@@ -223,19 +223,6 @@ def test_signature_is_saved_and_shown_as_it_will_look(
         assert fresh.query(Activity).filter_by(what="changed the signature of Wim de Vries").count() == 1
 
 
-def test_teams_of_a_person_are_ticked_and_unticked(ada_at: Browser, session: Session, wim: Person) -> None:
-    sales, press = a_team(session, wim), a_team(session, name="Press")
-    path = f"/workers/{wim.id}/teams"
-    ticked = [box.get("value") for box in ada_at.get(f"/workers/{wim.id}").all("input", name="teams", checked="")]
-    assert ticked == [str(sales.id)]
-    ada_at.post(path, {"teams": [press.id]})
-    assert [team.name for team in teams.of_people(session, [wim.id])[wim.id]] == ["Press"]
-    session.commit()
-    assert ada_at.post(path, {"teams": [99999]}).status == 422
-    ada_at.post(path, {})
-    assert teams.of_people(session, [wim.id])[wim.id] == []
-
-
 # An account's tab.
 
 
@@ -248,6 +235,7 @@ def test_access_tab_lists_everybody_with_rights_and_offers_who_has_room(
     team = a_team(session, wim, olga)
     page = ada_at.get(f"/accounts/{made[0].id}/access")
     assert "1 person can open this mailbox" in page.words()
+    assert page.words(page.one("nav", aria_label="Account")) == "OverviewSettingsFoldersAccess1Activity"
     assert page.value("may-new") is None or page.one("select", id="may-new") is not None
     chosen = page.one("select", aria_label="Rights of Wim de Vries")
     assert [o.get("value") for o in chosen.iter() if o.get("selected") is not None] == ["read"]

@@ -172,10 +172,11 @@ def test_the_profile_is_ones_own(ada_at: Browser, ada: Person) -> None:
 def test_what_others_see_of_ones_own_mail_is_ones_own_decision(ada_at: Browser, ada: Person, app: Flask) -> None:
     with db.transaction() as session:
         account_id = accounts.an_account(session, kind=Kind.PERSONAL, owner_id=ada.id).id
-    assert "What others see of billing@example.net" in ada_at.get("/profile").words()
-    address = f"/profile/accounts/{account_id}/visibility"
-    assert ada_at.post(address, {"visibility": "subject"}).location == "/profile"
-    assert another(app, a_worker()).post(address, {"visibility": "everything"}).status == 404
+    address = f"/profile/accounts/{account_id}"
+    assert ada_at.get("/profile").all("a", href=address)
+    fields = {"sent_copies": "automatic", "version": ada_at.get(address).one("input", id="version").get("value")}
+    assert ada_at.post(address, {**fields, "visibility": "subject"}).location == "/profile/accounts"
+    assert another(app, a_worker()).post(address, {**fields, "visibility": "everything"}).status == 404
     with db.reading() as session:
         assert session.get_one(Account, account_id).visibility == "subject"
 

@@ -86,7 +86,7 @@ def test_what_makes_no_sense_is_no_reason_to_stop(raw: bytes) -> None:
 
 
 def test_what_is_too_deep_or_too_much_is_not_read() -> None:
-    deep = b"(" * 100_000 + PLAIN + b")" * 100_000
+    deep = b"(" * 20_000 + PLAIN + b")" * 20_000
     with pytest.raises(ValueError, match="too deep"):
         structure(deep)
     with pytest.raises(ValueError, match="too many"):

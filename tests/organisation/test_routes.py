@@ -64,6 +64,24 @@ def test_the_switch_is_changed_on_its_page_and_recorded(ada_at: Browser) -> None
     ]
 
 
+def test_workers_add_accounts_by_themselves_only_where_somebody_says_so(ada_at: Browser) -> None:
+    page = ada_at.get("/settings")
+    assert page.one("input", id="workers_add_accounts").get("checked") is None
+    assert "Switched off, accounts that are there go on" in page.words()
+    ada_at.post("/settings", {**ON, "workers_add_accounts": "y"})
+    assert ada_at.get("/settings").one("input", id="workers_add_accounts").get("checked") is not None
+    with db.reading() as session:
+        assert service.workers_add_accounts(session)
+    ada_at.post("/settings", ON)
+    with db.reading() as session:
+        assert not service.workers_add_accounts(session)
+        told = session.scalars(select(Activity.what).where(Activity.what.contains("personal accounts"))).all()
+    assert told == [
+        "changed a setting: workers add personal accounts by themselves",
+        "changed a setting: workers no longer add personal accounts by themselves",
+    ]
+
+
 @both_databases
 def test_it_is_chosen_how_much_of_texts_is_kept(ada_at: Browser) -> None:
     assert ada_at.get("/settings").value("text_kilobytes") == "256"

@@ -24,8 +24,9 @@ class Sink:
     """A server on 127.0.0.1. `mode` is `implicit`, `starttls` or `none`; `messages` are (sender, recipients, bytes).
 
     `refuses` answers every sign-in with that line, `without` are mechanisms that it does not offer, `newest` is the
-    newest version of TLS that it speaks; `sign_ins` counts. With the `introspection_url` of an OAuthServer it takes
-    XOAUTH2 and OAUTHBEARER too; `challenge` is what it says before it refuses a token (the RFC's text if empty).
+    newest version of TLS that it speaks; `sign_ins` counts. Recipients in `unknown` are refused. With the
+    `introspection_url` of an OAuthServer it takes XOAUTH2 and OAUTHBEARER too; `challenge` is what it says before it
+    refuses a token (the RFC's text if empty).
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Sink:
         self.port = free_ports(1)[0]
         self.messages: list[tuple[str, list[str], bytes]] = []
         self.sign_ins = 0
+        self.unknown: set[str] = set()
         self._users, self._refuses = users, refuses
         self.introspection_url, self.challenge = introspection_url, challenge
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -97,6 +99,12 @@ class Sink:
 class _Handler:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+
+    async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address in self._sink.unknown:
+            return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
         self._sink.messages.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Account, Window
@@ -251,3 +252,19 @@ class MemoryServer:
     def _ask(self, word: str, what: list[int] | None = None) -> None:
         self.asked.append(what or word)
         self.before(word, sum(isinstance(w, list) for w in self.asked))
+
+
+def plan_of(session: Session, ask: Callable[[Session], object]) -> str:
+    """How SQLite finds what `ask` asks for last."""
+    asked: list[tuple[str, Any]] = []
+    engine = db.database().engine
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", note)
+    ask(session)
+    event.remove(engine, "before_cursor_execute", note)
+    statement, values = asked[-1]
+    rows = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    return "; ".join(row[3] for row in rows)

@@ -7,10 +7,12 @@ import pytest
 from mailadmin.accounts.models import Account, Window
 from mailadmin.config import Settings
 from mailadmin.mail.imap_session import Session
+from mailadmin.sync import looking
 from mailadmin.sync.models import RunOutcome
 from tests.conftest import both_databases
 from tests.servers.dovecot import Dovecot
 from tests.sync.factories import Box, flags_of, folder_of, synced
+from tests.sync.look_factories import make_due, runs_of, whole
 
 PLAIN = "IMAP4rev1 LITERAL+ SASL-IR LIST-EXTENDED SPECIAL-USE UIDPLUS"
 ABILITIES = {
@@ -101,6 +103,21 @@ def test_every_server_is_followed_exactly(box: Box, able: Dovecot, commands: lis
     commands.clear()
     assert is_followed(account, box)
     assert opened(commands) == ([] if "CONDSTORE LIST-STATUS" in offers else ["INBOX", "Quiet"])
+
+
+def test_a_look_finds_what_is_new_wherever_the_server_can_tell(box: Box, able: Dovecot, commands: list[str]) -> None:
+    box.deliver(2)
+    account = whole(box)
+    commands.clear()
+    looking.look_around()
+    can_tell = "CONDSTORE" in str(able._settings["extra"])
+    assert len(runs_of(account)) == (1 if can_tell else 2)  # Without HIGHESTMODSEQ only a run can say it.
+    assert opened(commands) == (["INBOX"] if can_tell and "LIST-STATUS" not in str(able._settings["extra"]) else [])
+    if can_tell:
+        box.do(("STORE", "1", "+FLAGS", "\\Flagged"))
+        make_due(account)
+        looking.look_around()
+        assert len(runs_of(account)) == 2
 
 
 def test_window_is_followed_exactly(box: Box, booted: Settings) -> None:

@@ -173,7 +173,7 @@ def test_set_up_makes_the_account_due(session: Session) -> None:
     service.adopt_folders(session, account=account, listed=LISTED)
     service.set_up(session, account, window=Window.ONE_MONTH, actor=SYSTEM)
     assert account.is_set_up
-    assert service.due_accounts(session) == [account]
+    assert [row.id for row in service.due_accounts(session)] == [account.id]
     assert account.since
     assert account.since < db.now() - timedelta(days=27)
 

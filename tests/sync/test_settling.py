@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db
@@ -20,7 +20,7 @@ from mailadmin.permissions import SYSTEM
 from mailadmin.sync import settling
 from mailadmin.sync.models import Message, MessageContact, MessageName, RunOutcome, SyncRun
 from tests.conftest import both_databases
-from tests.sync.factories import Kept, MemoryServer, an_account, change, synced
+from tests.sync.factories import Kept, MemoryServer, an_account, change, plan_of, synced
 from tests.sync.settling import a_letter, a_mailbox, about, begun, conversations, put, settle
 
 pytestmark = pytest.mark.usefixtures("booted")
@@ -145,7 +145,9 @@ def test_a_contact_or_message_that_goes_in_the_middle_is_no_trouble() -> None:
         rows = session.execute(select(Message.id, Message.folder_id).where(Message.uid > 1)).all()
     this.roles = {row.folder_id: None for row in rows}
     this.ids = {"ada@example.org": 987_654, "bo@example.org": 987_655}
-    settling._settle_new(this)
+    with db.reading() as session:
+        waiting = settling._waiting(session, this.roles)
+    settling._settle_new(this, waiting)
     assert about("ada@example.org") == [(1, True), (2, True)]
     assert about("bo@example.org") == [(3, True)]
 
@@ -189,17 +191,7 @@ def test_a_run_that_broke_off_settles_what_it_read() -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)  # PostgreSQL counts before it chooses an index.
 def test_to_look_whether_there_is_something_to_settle_reads_no_folder(session: Session) -> None:
-    asked: list[tuple[str, Any]] = []
-    engine = db.database().engine
-
-    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
-
-    event.listen(engine, "before_cursor_execute", note)
-    settling._waiting(session, [1, 2], limit=1)
-    event.remove(engine, "before_cursor_execute", note)
-    plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1][0]}", asked[-1][1]).all()
-    assert "ix_message_unsettled" in plan[0][3]
+    assert "ix_message_unsettled" in plan_of(session, lambda session: settling._waiting(session, [1, 2]))
 
 
 @both_databases

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Account
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM
-from mailadmin.sync import jobs, reading, texts
+from mailadmin.sync import jobs, reading, textless, texts
 from mailadmin.sync.models import MessageText, RunOutcome
 from tests.conftest import both_databases
-from tests.sync.factories import Box, Kept, MemoryServer, an_account, messages_of, synced
+from tests.sync.factories import Box, Kept, MemoryServer, an_account, messages_of, plan_of, synced
 from tests.sync.pop_factories import PopBox
 
 PLAIN = "Good morning,\n\nthe lamps arrived.\n> earlier\nRegards, Nora"
@@ -97,13 +98,22 @@ def test_where_nothing_is_kept_there_are_previews_all_the_same(box: Box) -> None
     assert (text.text, text.html, text.is_cut, message.has_attachments) == ("", "", True, True)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)  # PostgreSQL counts before it chooses an index.
+def test_to_look_whether_texts_are_missing_reads_no_folder(session: Session) -> None:
+    place = textless.Place(1, "INBOX", 0, None)
+    for ask in (lambda it: textless.folders(it, 1), lambda it: textless.waiting(it, place)):
+        assert "ix_message_textless" in plan_of(session, ask)
+
+
 def test_what_is_there_is_not_fetched_again(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(box, a_letter("One"))
     account = box.account()
     synced(account)
     asked: list[list[int]] = []
     real = texts.read_texts
-    monkeypatch.setattr(texts, "read_texts", lambda reads, uids, *more: asked.append(uids) or real(reads, uids, *more))
+    monkeypatch.setattr(
+        texts, "read_texts", lambda reads, uids, *a, **k: asked.append(uids) or real(reads, uids, *a, **k)
+    )
     deliver(box, a_letter("Two"))
     synced(account)
     assert asked == [[2]]
@@ -142,6 +152,9 @@ def test_a_message_without_a_structure_has_no_text_and_is_not_asked_for_again(bo
         def structures(self, uids: list[int]) -> dict[int, None]:
             self.asked.append(("structures", list(uids)))
             return dict.fromkeys(uids)
+
+        def structures_ahead(self, uids: list[int]) -> None:
+            assert not uids
 
     kept = Kept()
     kept.add(1, 2)

@@ -11,9 +11,10 @@ from mailadmin.mail.answers import Refused
 from mailadmin.mail.errors import Category
 from mailadmin.mail.types import Role
 from mailadmin.permissions import SYSTEM
-from mailadmin.sync import service
+from mailadmin.sync import changes, service
 from mailadmin.sync.folders import stored
-from mailadmin.sync.models import RoleSource, RunOutcome
+from mailadmin.sync.models import Folder, RoleSource, RunOutcome
+from mailadmin.sync.new_folders import wish_role
 from tests.conftest import both_databases
 from tests.servers.dovecot import Dovecot
 from tests.sync.factories import Box, Kept, MemoryServer, account_now, an_account, folder_of, messages_of, synced
@@ -74,6 +75,22 @@ def test_one_that_somebody_else_made_meanwhile_is_taken(box: Box) -> None:
     box.dovecot.create("INBOX.Archive", box.user)
     assert synced(account).outcome is RunOutcome.COMPLETE
     assert folder_of(account, "INBOX.Archive").role is Role.ARCHIVE
+
+
+def test_a_copy_that_waits_for_it_goes_to_the_one_that_was_there_already(box: Box) -> None:
+    account = box.account()
+    box.dovecot.create("INBOX.Sent", box.user)
+    with db.transaction() as session:
+        found = session.get(Account, account.id)
+        assert found
+        folder = wish_role(session, found, Role.SENT)
+        assert folder.path == "Sent"  # Nobody knows yet that all folders are below INBOX.
+        session.add(Folder(account_id=account.id, path="INBOX.Sent", name="Sent", delimiter="."))
+        content = b"Message-ID: <one@example.org>\r\nSubject: One\r\n\r\nHello\r\n"
+        changes.file_copy(session, found, folder=folder, content=content, subject="One", actor=SYSTEM)
+    synced(account)
+    synced(account)
+    assert [message.subject for message in messages_of(account, "INBOX.Sent")] == ["One"]
 
 
 def test_a_wish_that_was_taken_back_leaves_nothing(box: Box) -> None:
