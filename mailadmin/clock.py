@@ -131,18 +131,18 @@ def set_up_accounts() -> None:
 
 
 def start_due_syncs() -> None:
-    """Have every account synced whose time has come and of whom a look is not enough."""
+    """Have every account synced whose time has come and for which a look is not enough, or does not come."""
     with db.transaction() as session:
-        runs = sync.request_due_runs(session, limit=MOST_DUE, rule=~lookable.BY_LOOK)
+        runs = sync.request_due_runs(session, limit=MOST_DUE, rule=lookable.BY_RUN)
         due = claims.jobs_of(session, runs)
     for run_id, job in claims.enough(due).items():
         queue.ring(job, run_id)
 
 
 def find_due_looks() -> None:
-    """Ring for accounts that are due and need no more than a look."""
+    """Ring for accounts that are due and need no more than a look, unless somebody looks already."""
     with db.reading() as session:
-        are_due = lookable.are_due(session)
+        are_due = lookable.are_due(session) and not leases.held_now(session, lookable.LEASE)
     rung = queue.waiting()
     if are_due and rung is not None and not rung[queue.Line.LOOKING]:
         queue.ring("look")

@@ -123,7 +123,11 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 def _begin_sqlite(connection: Any) -> None:
     # A deferred BEGIN that reads and then writes can fail at once with SQLITE_BUSY, whatever the time-out says, and two
     # read-modify-writes can lose one of the updates. Pages that only read ask for "BEGIN" and never wait for a writer.
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+    options = connection.get_execution_options()
+    if options.get("lasts", False) != connection.info.get("lasts", False):
+        connection.info["lasts"] = options.get("lasts", False)
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if connection.info['lasts'] else 'NORMAL'}")
+    connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
 
 
 class Database:
@@ -137,15 +141,21 @@ class Database:
         reader = self.engine.execution_options(sqlite_begin="BEGIN")
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, info=info)
         self._readers = sessionmaker(reader, expire_on_commit=False, info=info)
+        lasting = self.engine.execution_options(lasts=True)
+        self._lasting = sessionmaker(lasting, expire_on_commit=False, info=info)
 
     def session(self, *, reading: bool = False) -> Session:
         """A new session; with `reading` it takes no write lock on SQLite and must not write."""
         return self._readers() if reading else self._sessions()
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """A session that commits at the end, or rolls back on an error."""
-        with self._sessions.begin() as session:
+    def transaction(self, *, lasts: bool = False) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back on an error.
+
+        With `lasts` what was committed is on the disk, also if the power fails; otherwise SQLite may lose the last
+        moments then, though never a part of a transaction. PostgreSQL loses nothing either way.
+        """
+        with (self._lasting if lasts else self._sessions).begin() as session:
             yield session
 
     @contextmanager
@@ -177,9 +187,9 @@ def database() -> Database:
     return _database
 
 
-def transaction() -> AbstractContextManager[Session]:
-    """A session of this process's database that commits at the end, or rolls back on an error."""
-    return database().transaction()
+def transaction(*, lasts: bool = False) -> AbstractContextManager[Session]:
+    """A session of this process's database that commits at the end, or rolls back on an error; `lasts`: see there."""
+    return database().transaction(lasts=lasts)
 
 
 def reading() -> AbstractContextManager[Session]:

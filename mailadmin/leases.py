@@ -45,9 +45,16 @@ _LEASE = _TABLE.c
 _NAMED = _LEASE.name.in_(bindparam("names", expanding=True))
 _MOMENT, _ENDS = bindparam("at", type_=_LEASE.beat_at.type), bindparam("ends", type_=_LEASE.beat_at.type)
 _HOLDER = bindparam("by", type_=_LEASE.holder.type)
+# Locked by name, and never waited for: two who take many at once would wait for each other in the order of their plans.
+_FREE = (
+    select(_LEASE.name)
+    .where(_NAMED, _LEASE.expires_at <= _MOMENT)
+    .order_by(_LEASE.name)
+    .with_for_update(skip_locked=True)
+)
 _TAKE = (
     update(_TABLE)
-    .where(_NAMED, _LEASE.expires_at <= _MOMENT)
+    .where(_LEASE.name.in_(_FREE))
     .values(fence=_LEASE.fence + 1, holder=_HOLDER, taken_at=_MOMENT, beat_at=_MOMENT, expires_at=_ENDS)
     .returning(_LEASE.name, _LEASE.fence)
 )

@@ -1,13 +1,22 @@
 """The one way of words to the screen: everything that people read goes through `t`, so that it can be translated."""
 
+import unicodedata
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_JOINERS = "\u200c\u200d"
 
 
 def t(text: str, **values: object) -> str:
     """`text` in the reader's language, with `{name}` replaced by `values`. So far that is the source's language."""
     return text.format(**values) if values else text
+
+
+def is_written(text: str) -> bool:
+    """Whether people write all of `text`: what is seen, the blanks of all languages, and what joins or parts letters
+    in Persian, Hindi and pictures. Other invisible signs may hide something."""
+    return all(c.isprintable() or c in _JOINERS or unicodedata.category(c) == "Zs" for c in text)
 
 
 def clock_time(moment: datetime, zone: tzinfo = UTC) -> str:

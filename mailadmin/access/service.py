@@ -118,6 +118,13 @@ def may_send(session: Session, person: Person, account: Account) -> bool:
     return rights(session, person, account) is Rights.SEND
 
 
+def sendable_accounts(person: Person) -> Select[Account]:
+    """The accounts as which `person` may send: what `may_send` says of one, for all of them in one query."""
+    slots = select(Access.account_id).where(Access.person_id == person.id, Access.may_send)
+    everything = or_(Account.kind == Kind.PERSONAL, _is_of_team(person.id))
+    return visible_accounts(person).where(or_(everything, Account.id.in_(slots)))
+
+
 def get_writable(session: Session, person: Person, account_id: int) -> Account:
     """The account `account_id` for somebody who changes its mail.
 
@@ -157,12 +164,16 @@ def primary(session: Session, person: Person) -> Account | None:
 def _is_read_by(person_id: int | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """The rule, for a query of accounts: personal mail is its owner's alone, whatever else stands in a table."""
     given = select(Access.account_id).where(Access.person_id == person_id)
-    teams = select(TeamMember.team_id).where(TeamMember.person_id == person_id)
     return or_(
         and_(Account.kind == Kind.PERSONAL, Account.owner_id == person_id),
         and_(Account.kind != Kind.PERSONAL, Account.id.in_(given)),
-        and_(Account.kind == Kind.TEAM, Account.team_id.in_(teams)),
+        _is_of_team(person_id),
     )
+
+
+def _is_of_team(person_id: int | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    teams = select(TeamMember.team_id).where(TeamMember.person_id == person_id)
+    return and_(Account.kind == Kind.TEAM, Account.team_id.in_(teams))
 
 
 def _readers(session: Session, account: Account) -> Select[Person]:

@@ -66,7 +66,9 @@ def incoming_legs(session: Session, account_ids: Collection[int]) -> dict[int, L
     places = _all_places(session, {(row.provider_id, row.version) for row in rows if row.provider_id is not None})
     found = {}
     for row in rows:
-        leg = _leg(row, places.get((row.provider_id, row.version), _NOWHERE), secrets.get(row.secret_id))
+        # A provider that was changed since the rows were read is not in `places`: it lends nothing, not even its trust.
+        place = _NOWHERE if row.provider_id is None else places.get((row.provider_id, row.version))
+        leg = _leg(row, place, secrets.get(row.secret_id)) if place else None
         if leg is not None:
             found[row.id] = leg
     return found

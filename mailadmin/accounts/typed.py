@@ -7,7 +7,7 @@ from email_validator import EmailNotValidError, validate_email
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.addresses import check_host
 from mailadmin.sealed import Secret
-from mailadmin.text import t
+from mailadmin.text import is_written, t
 
 NAME_LENGTH, ADDRESS_LENGTH, SLUG_LENGTH, NOTES_LENGTH = 120, 254, 60, 5000
 LONGEST_MINUTES = 24 * 60  # between two syncs
@@ -48,7 +48,7 @@ def _too_long(name: str) -> RuleBroken:
 def check_line(text: str, *, name: str, most: int = NAME_LENGTH) -> str:
     """`text` without spaces around it, if it is one printable line. Raises RuleBroken at the field `name`."""
     line = text.strip()
-    if not line.isprintable():
+    if not is_written(line):
         raise RuleBroken(t("Only one line of letters, digits and signs can stand here."), field=name)
     if len(line) > most:
         raise RuleBroken(t("At most {n} characters can stand here.", n=most), field=name)
@@ -86,7 +86,7 @@ def check_notes(text: str) -> str:
     notes = text.replace("\r\n", "\n").strip()
     if len(notes) > NOTES_LENGTH:
         raise RuleBroken(t("At most {n} characters can stand here.", n=f"{NOTES_LENGTH:,}"), field="notes")
-    if not notes.replace("\n", "").replace("\t", "").isprintable():
+    if not is_written(notes.replace("\n", "").replace("\t", "")):
         raise RuleBroken(t("Only letters, digits and signs can stand here."), field="notes")
     return notes
 

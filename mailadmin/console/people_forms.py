@@ -86,6 +86,8 @@ class StandingForm(VersionedForm):
 class SignatureForm(Form):
     """What stands under a person's messages."""
 
+    letters = frozenset({"signature"})
+
     signature = TextAreaField(t("Signature"))
 
 

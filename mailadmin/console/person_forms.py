@@ -76,6 +76,8 @@ class CustomRoleForm(Form):
 class ProfileForm(Form):
     """What somebody says of themselves."""
 
+    letters = frozenset({"signature"})
+
     name = _named(t("Your name"))
     time_zone = SelectField(t("Time zone"), [Optional()])
     signature = TextAreaField(t("Signature"), [Length(max=2000, message=t("At most {n} letters.", n=2000))])

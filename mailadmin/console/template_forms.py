@@ -3,7 +3,7 @@
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from mailadmin.form import Form
+from mailadmin.form import VersionedForm
 from mailadmin.text import t
 from mailadmin.writing.templates import NAME_LENGTH, SUBJECT_LENGTH, TEXT_LENGTH
 
@@ -12,8 +12,10 @@ def _at_most(number: int) -> Length:
     return Length(max=number, message=t("At most {n} characters can stand here.", n=f"{number:,}"))
 
 
-class TemplateForm(Form):
+class TemplateForm(VersionedForm):
     """What a template is called, and what it puts into a message."""
+
+    letters = frozenset({"subject", "text"})
 
     name = StringField(t("Name"), [InputRequired(t("Give the template a name.")), _at_most(NAME_LENGTH)])
     subject = StringField(t("Subject"), [_at_most(SUBJECT_LENGTH)])

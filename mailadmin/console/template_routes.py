@@ -31,21 +31,24 @@ def mail_templates() -> Answer:
 @web.allow(Permission.MANAGE_COMPANY)
 def edit_mail_template(template_id: int | None) -> Answer:
     session = db.session()
-    template = templates.get(session, template_id) if template_id else None
-    form = TemplateForm(obj=template)
+    template = _of(template_id)
+    form = TemplateForm(obj=template, version=templates.version_of(template) if template else None)
     if form.validate_on_submit():
         try:
             if template is None:
                 template = templates.add(session, **form.wanted(), actor=web.actor())
             else:
-                templates.change(session, template, **form.wanted(), actor=web.actor())
+                version = form.version.data or 0
+                templates.change(session, template, **form.wanted(), actor=web.actor(), version=version)
             said = t("The template {name} is saved.", name=template.name)
             session.commit()
             return web.done("console.mail_templates", said=said)
         except RuleBroken as broken:
             session.rollback()
-            template = templates.get(session, template_id) if template_id else None
+            template = _of(template_id)
             form.refuse(broken)
+            if template is not None and broken.field == "version":  # Told so, they may save over it.
+                form.renew_version(templates.version_of(template))
     return _page(template, form)
 
 
@@ -54,7 +57,7 @@ def edit_mail_template(template_id: int | None) -> Answer:
 @web.allow(Permission.MANAGE_COMPANY)
 def preview_mail_template(template_id: int | None) -> Answer:
     """What it looks like while somebody writes it; nothing is stored."""
-    template = templates.get(db.session(), template_id) if template_id else None
+    template = _of(template_id)
     form = TemplateForm()
     if web.is_htmx():
         return web.page("console/_mail_template_preview.html", preview=_preview(form))
@@ -73,6 +76,11 @@ def delete_mail_template(template_id: int) -> Answer:
         return web.done("console.mail_templates", said=said)
     full, partial = "console/mail_template_delete.html", "console/_mail_template_delete.html"
     return web.page(full, partial, template=template)
+
+
+def _of(template_id: int | None) -> MailTemplate | None:
+    """The template of a page, or None on that of a new one. Raises NotFound."""
+    return None if template_id is None else templates.get(db.session(), template_id)
 
 
 def _page(template: MailTemplate | None, form: TemplateForm) -> Answer:

@@ -26,9 +26,9 @@ encrypted, at port 443 or one that the installation allows; see https.py.
 
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Protocol, TypeVar, cast
 
 from mailadmin.mail import certificates, names, tls
 from mailadmin.mail.addresses import IP, MAIL_PORTS, WEB_PORTS, check_host, check_port, judge
@@ -37,13 +37,35 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.stages import Stages
 from mailadmin.mail.types import Direction, Report, Rules, Server, StageName, TLSMode, Trust
 
-__all__ = ["Connection", "Deadline", "check_host", "check_port", "connect", "connect_web", "guard"]
+__all__ = [
+    "Connection",
+    "Deadline",
+    "check_host",
+    "check_port",
+    "closed_if_it_fails",
+    "connect",
+    "connect_web",
+    "guard",
+]
 
 CONNECT_SECONDS = 5.0  # Three tries of the kernel; the half where another address may answer (RFC 8305).
 BUDGET = 200_000_000
 _GREETING_SHARE = 0.6
 Got = TypeVar("Got", int, bytes)
 _DER = 2  # _ssl.ENCODING_DER
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+@contextmanager
+def closed_if_it_fails(opened: _Closes) -> Iterator[None]:
+    """Close what was `opened` if the block raises anything, also what a deadline's `watch` raises meanwhile."""
+    with ExitStack() as failing:
+        failing.callback(opened.close)
+        yield
+        failing.pop_all()
 
 
 def guard(value: str, what: str) -> str:
@@ -238,11 +260,8 @@ def connect(
     if server.tls_mode is TLSMode.NONE:
         stages.skip(StageName.TLS, "This connection is not encrypted.")
     elif server.tls_mode is TLSMode.IMPLICIT:
-        try:
+        with closed_if_it_fails(connection):
             connection.start_tls()
-        except MailError:
-            connection.close()
-            raise
     return connection
 
 
@@ -254,16 +273,10 @@ def connect_web(host: str, port: int, rules: Rules, deadline: Deadline, *, budge
     site = tls.Site(host, port)
     plain, _ = _first_that_answers(_allowed(site, rules, deadline, WEB_PORTS), port, deadline)
     plain.deadline, plain.budget = deadline, budget
-    try:
+    with closed_if_it_fails(plain):
         wrapped = _wrapped(plain, site, rules)
-    except MailError:
-        plain.close()
-        raise
-    try:
+    with closed_if_it_fails(wrapped):
         _shake_hands(wrapped, site)
-    except MailError:
-        wrapped.close()
-        raise
     return wrapped
 
 

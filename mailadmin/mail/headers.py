@@ -17,7 +17,7 @@ from mailadmin.mail.words import decoded
 
 # What a list shows, what makes conversations, and what tells people from machines: see Heading.
 FIELDS = (
-    *("FROM", "TO", "CC", "SUBJECT", "DATE", "MESSAGE-ID", "REFERENCES", "IN-REPLY-TO"),
+    *("FROM", "REPLY-TO", "TO", "CC", "SUBJECT", "DATE", "MESSAGE-ID", "REFERENCES", "IN-REPLY-TO"),
     *("LIST-ID", "LIST-UNSUBSCRIBE", "PRECEDENCE", "AUTO-SUBMITTED"),
 )
 SUBJECT_LENGTH = 998  # The longest line of a message (RFC 5322 2.1.1).
@@ -48,16 +48,18 @@ class Heading:
     """What a list shows of a message's header; what was absent or unreadable is empty, or None for the dates.
 
     `received_at` is what the topmost server wrote (Received, RFC 5321 4.4), where that is among the fields.
-    `recipients` are names and addresses of To and Cc, at most 50. `is_bulk`: it went to a list (RFC 2919, 2369), or a
-    machine wrote it (RFC 3834). `refers_to` are the ids of References, then that of In-Reply-To (RFC 5322 3.6.4), the
-    oldest first, at most 20. `content_hash` is of what no server changes when it takes a message over: id, instant,
-    sender, recipients, subject; None where that tells messages not apart.
+    `recipients` are names and addresses of To and Cc, at most 50. `reply_to` is as `to`, and empty where it says no
+    more than From. `is_bulk`: it went to a list (RFC 2919, 2369), or a machine wrote it (RFC 3834). `refers_to` are the
+    ids of References, then that of In-Reply-To (RFC 5322 3.6.4), the oldest first, at most 20. `content_hash` is of
+    what no server changes when it takes a message over: id, instant, sender, recipients, subject; None where that tells
+    messages not apart.
     """
 
     subject: str = ""
     from_name: str = ""
     from_address: str = ""
     to: str = ""
+    reply_to: str = ""
     message_id: str = ""
     sent_at: datetime | None = None
     received_at: datetime | None = None
@@ -77,6 +79,7 @@ def read_heading(raw: bytes) -> Heading:
     name, address = _sender(fields.get("from", ""))
     written_to, to = _recipients(fields.get("to", ""), RECIPIENTS)
     copied_to = _recipients(fields.get("cc", ""), RECIPIENTS - len(written_to))[0] if "cc" in fields else ()
+    answers, reply_to = _recipients(fields.get("reply-to", ""), RECIPIENTS) if "reply-to" in fields else ((), "")
     subject = _shown(decoded(fields.get("subject", "")), SUBJECT_LENGTH)
     message_id, date = _shown(fields.get("message-id", ""), SUBJECT_LENGTH), fields.get("date", "")
     sent_at = read_date(date)
@@ -86,6 +89,7 @@ def read_heading(raw: bytes) -> Heading:
         from_name=name,
         from_address=address,
         to=to,
+        reply_to="" if [each for _, each in answers] == [address] else reply_to,
         message_id=message_id,
         sent_at=sent_at,
         received_at=read_date(fields.get("received", "").rpartition(";")[2].strip()),

@@ -79,7 +79,7 @@ def open_imap(
     bytes the server may send in all, `secrets` never show in what it says (see `sasl.forms`). Raises MailError.
     """
     connection = dial.connect(server, rules, deadline, direction, report, budget=budget)
-    try:
+    with dial.closed_if_it_fails(connection):
         with connection.stages.stage(StageName.GREETING) as passing, _translated():
             if server.tls_mode is not TLSMode.IMPLICIT:
                 connection.expect_plain_greeting()
@@ -89,9 +89,6 @@ def open_imap(
             with _translated():
                 session.encrypt()
         return Imap(connection, session)
-    except MailError:
-        connection.close()
-        raise
 
 
 def _translated() -> AbstractContextManager[None]:

@@ -189,6 +189,7 @@ def _envelope(
         from_name=heading.from_name,
         from_address=heading.from_address,
         to=heading.to,
+        reply_to=heading.reply_to,
         message_id=heading.message_id,
         sent_at=heading.sent_at,
         recipients=heading.recipients,

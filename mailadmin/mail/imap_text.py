@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailadmin.mail.answers import Refused, translated
+from mailadmin.mail.errors import Category
 from mailadmin.mail.imap_changes import OF_ONE_REQUEST
 from mailadmin.mail.imap_fetch import HIGHEST_UID, messages_in, uid_set
 from mailadmin.mail.imap_items import Record
@@ -19,6 +20,7 @@ from mailadmin.mail.types import ServerProtocol
 
 _STRUCTURE = "(UID BODYSTRUCTURE)"
 _AT_ONCE = 8  # commands
+_MOST_REFUSED = 8  # messages, one after the other: then the server is busy, and not they are damaged
 _PART = re.compile(rb"\d+ \(UID (\d{1,10}) BODY\[([\d.]+)\](?:<0>)? \{\d+\}")
 _NUMBER = re.compile(r"BODY\[([\d.]*)\]")
 
@@ -77,7 +79,7 @@ class Reading:
             found = dict(_parts_in(self._session.take("FETCH")))
             for (uids, items), refused in zip(asked, refusals, strict=True):
                 if refused is not None:
-                    found |= _parts_in(self._answers_alone(refused, uids, items))
+                    found |= _parts_in(self._answers_alone(refused, uids, items, some_came=bool(found)))
         return found
 
     def stretch(self, uid: int, number: str, start: int, length: int) -> bytes:
@@ -101,19 +103,35 @@ class Reading:
                 return _by_uid(self._answers_alone(refused, uids, items), frozenset(uids))
             return _by_uid(self._session.take("FETCH"), frozenset(uids))
 
-    def _answers_alone(self, refused: Refused, uids: Sequence[int], items: str) -> list[Any]:
-        """What the server delivers of `uids`, all of which it has `refused` together, when it is asked for fewer."""
+    def _answers_alone(
+        self, refused: Refused, uids: Sequence[int], items: str, *, some_came: bool = False
+    ) -> list[Any]:
+        """What the server delivers of `uids`, all of which it has `refused` together, when it is asked for fewer.
+
+        Nothing has come of anything (nor before, `some_came`), and of each it says that it is not available: it is left
+        alone after a few.
+        """
         if refused.category not in OF_ONE_REQUEST:
             raise refused
         found: list[Any] = []
-        half = len(uids) // 2
-        for part in (uids[:half], uids[half:]) if half else ():
+        left, lost = _halves(uids), 0
+        while left and (found or some_came or lost < _MOST_REFUSED):
+            part = left.pop()
             try:
                 self._session.command("UID", "FETCH", uid_set(part), items)
                 found += self._session.take("FETCH")
             except Refused as again:
-                found += self._answers_alone(again, part, items)
+                if again.category not in OF_ONE_REQUEST:
+                    raise
+                left += _halves(part)
+                lost += len(part) == 1 and again.category is Category.UNAVAILABLE
         return found
+
+
+def _halves(uids: Sequence[int]) -> list[Sequence[int]]:
+    """Both halves, that with the newest messages last; none of one message."""
+    half = len(uids) // 2
+    return [uids[:half], uids[half:]] if half else []
 
 
 def _possible(uids: Iterable[int]) -> list[int]:

@@ -59,7 +59,7 @@ def open_pop3(
     bytes the server may send in all, `secrets` never show in what it says (see `sasl.forms`). Raises MailError.
     """
     connection = dial.connect(server, rules, deadline, direction, report, budget=budget)
-    try:
+    with dial.closed_if_it_fails(connection):
         with connection.stages.stage(StageName.GREETING) as passing, _translated():
             if server.tls_mode is not TLSMode.IMPLICIT:
                 connection.expect_plain_greeting()
@@ -70,9 +70,6 @@ def open_pop3(
             with _translated():
                 session.encrypt()
         return Pop3(connection, session)
-    except MailError:
-        connection.close()
-        raise
 
 
 def _translated() -> AbstractContextManager[None]:
@@ -237,6 +234,7 @@ class Pop3(Whole):
             from_name=heading.from_name,
             from_address=heading.from_address,
             to=heading.to,
+            reply_to=heading.reply_to,
             message_id=heading.message_id,
             sent_at=heading.sent_at,
             recipients=heading.recipients,

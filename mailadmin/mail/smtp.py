@@ -299,12 +299,15 @@ class Smtp:
         size: int,
         sender: str,
         recipients: Sequence[str],
+        beyond_ascii: bool = False,
         before_end: Callable[[], None] = lambda: None,
         seconds: float = ANSWER_SECONDS,
     ) -> None:
         """Send a message of `size` bytes to all `recipients`, or to none of them; then another one can follow.
 
         `content` has CRLF and lines of at most 998 bytes, and seven bits where the server has no 8BITMIME.
+        `beyond_ascii`: its header has letters beyond ASCII, which takes a server with SMTPUTF8 (RFC 6531), as such
+        addresses here do.
         `before_end` is called when the server has everything but the final dot, without which it must not take the
         message: what it raises is raised, and the connection is closed. The answer is awaited for `seconds`.
 
@@ -313,17 +316,17 @@ class Smtp:
         """
         sender, recipients = _address(sender), [_address(recipient) for recipient in recipients]
         with _translated():
-            self._introduce(sender, recipients, size)
+            self._introduce(sender, recipients, size, beyond_ascii=beyond_ascii)
             self._session.hand_over(content)
         before_end()
         self.deadline = Deadline(seconds)
         with _translated():
             self._session.end_message()
 
-    def _introduce(self, sender: str, recipients: Sequence[str], size: int) -> None:
+    def _introduce(self, sender: str, recipients: Sequence[str], size: int, *, beyond_ascii: bool) -> None:
         """MAIL and RCPT; who is refused is asked about to the last, so that a person learns of all at once."""
         session = self._session
-        options = self._options(size, beyond_ascii=not "".join((sender, *recipients)).isascii())
+        options = self._options(size, beyond_ascii=beyond_ascii or not "".join((sender, *recipients)).isascii())
         session.ask(" ".join([f"mail FROM:<{sender}>", *options]), beyond_ascii="SMTPUTF8" in options)
         refused: list[tuple[str, MailError]] = []
         for recipient in recipients:

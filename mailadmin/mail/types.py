@@ -261,8 +261,9 @@ class Envelope:
 
     `sent_at` is the Date header (None where absent or absurd), `received_at` INTERNALDATE; both aware. `size` in bytes.
     `flags` are as the server wrote them, system flags with their backslash. `recipients` are names and addresses of To
-    and Cc, at most 50; `is_bulk`: it went to a list, or a machine wrote it. `refers_to`, `content_hash`: see Heading in
-    headers.py. `email_id` and `labels` are what the server calls the message (RFC 8474, Gmail), where it does.
+    and Cc, at most 50; `is_bulk`: it went to a list, or a machine wrote it. `reply_to`, `refers_to`, `content_hash`:
+    see Heading in headers.py. `email_id` and `labels` are what the server calls the message (RFC 8474, Gmail), where it
+    does.
     """
 
     uid: int
@@ -273,6 +274,7 @@ class Envelope:
     from_name: str = ""
     from_address: str = ""
     to: str = ""
+    reply_to: str = ""
     message_id: str = ""
     sent_at: datetime | None = None
     unreadable: str = ""

@@ -93,7 +93,7 @@ def news(account_id: int) -> Answer:
     if not web.is_htmx():
         return web.go(here)
     since = _moment(request.args.get("since", ""))
-    is_news = request.args.get("mark") != freshness.mark(db.session(), account)
+    is_news = request.args.get("mark") != freshness.mark(db.session(), account, current_user.person)
     if not is_news and request.args.get("pace", 0, int) == freshness.pace(since):
         return "", 204
     open_id = request.args.get("opened", None, web.row_id)
@@ -116,7 +116,7 @@ def listed(account: Account, *, folder: str = "", since: datetime | None = None)
     session = db.session()
     since, mark = (
         since or db.now(),
-        freshness.mark(session, account),
+        freshness.mark(session, account, current_user.person),
     )  # Before what is shown: rather too old than too new.
     folders = service.folders(session, account.id)
     words = " ".join(request.args.get("q", "").replace("\0", "").split())[:LONGEST_SEARCH]

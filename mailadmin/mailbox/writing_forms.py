@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from wtforms import BooleanField, HiddenField, MultipleFileField, SelectField, StringField, TextAreaField
 
+from mailadmin import web
 from mailadmin.accounts.models import Account
 from mailadmin.errors import RuleBroken
 from mailadmin.form import VersionedForm, options
@@ -18,8 +19,10 @@ class ComposerForm(VersionedForm):
     `window` tells the pages of one person apart: see writing_windows.py.
     """
 
+    letters = frozenset({"subject", "text"})
+
     window = HiddenField()
-    account_id = SelectField(t("From"), coerce=int, validate_choice=False)
+    account_id = SelectField(t("From"), coerce=lambda value: web.row_id(str(value)), validate_choice=False)
     to = StringField(t("To"))
     cc = StringField(t("Cc"))
     bcc = StringField(t("Bcc"))
@@ -29,10 +32,12 @@ class ComposerForm(VersionedForm):
     files = MultipleFileField(t("Attach files"))
 
     is_kept = False  # what was typed is stored
+    senders: Sequence[Account] = ()  # the accounts as which this person may send
 
     def offer(self, senders: Sequence[Account], outgoing: OutgoingMessage) -> None:
         """Let one of `senders` stand in From; the account of the draft stays there, also when it may not send now."""
         accounts = [*senders, *([] if outgoing.account in senders else [outgoing.account])]
+        self.senders = senders
         self.account_id.choices = options((each.id, _called(each, outgoing)) for each in accounts)
         if self.account_id.data is None:  # Sent without it, or with what is no number.
             self.account_id.data = outgoing.account_id

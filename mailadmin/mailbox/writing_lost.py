@@ -14,9 +14,10 @@ from flask import Blueprint, current_app, request, url_for
 from flask import session as cookie
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import RequestEntityTooLarge, Unauthorized
+from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests, Unauthorized
 
 from mailadmin import db, web
+from mailadmin.errors import NotFound
 from mailadmin.mailbox import writing_page
 from mailadmin.mailbox.writing_forms import ComposerForm
 from mailadmin.text import t
@@ -48,6 +49,8 @@ def _is_our_page() -> bool:
 
 @bp.errorhandler(Unauthorized)
 def _signed_out(_error: Unauthorized) -> Answer:
+    if request.method in web.SAFE_METHODS and web.is_htmx():  # Asked by a page on which somebody types: it stays.
+        return "", 401
     return _given_back(401) if _is_our_page() else web.to_sign_in()
 
 
@@ -59,13 +62,20 @@ def _is_old(error: CSRFError) -> Answer:
     return _given_back(400)
 
 
+@bp.errorhandler(TooManyRequests)
+def _too_often(_error: TooManyRequests) -> Answer:
+    if web.is_htmx() or not _keeps(request.endpoint) or not _is_our_page():
+        return web.error_answer(429)
+    return _given_back(429)
+
+
 def _given_back(status: int) -> Answer:
     is_signed_in = current_user.is_authenticated
     if web.is_htmx():  # The page has it all; it only learns what to do.
         return web.page("mailbox/_lost.html", None, status, is_signed_in=is_signed_in)
     typed = [(name, value) for name, value in request.form.items(multi=True) if name not in ("csrf_token", "text")]
     address = url_for("writing.save", **(request.view_args or {}))
-    values = {"typed": typed, "typed_text": ComposerForm().text, "address": address}
+    values = {"typed": typed, "typed_text": ComposerForm().text, "address": address, "is_too_often": status == 429}
     has_files = any(each.filename for each in request.files.getlist("files"))
     return web.page("mailbox/lost.html", None, status, is_signed_in=is_signed_in, has_files=has_files, **values)
 
@@ -80,7 +90,10 @@ def _too_large(_error: RequestEntityTooLarge) -> Answer:
     if not web.is_htmx():
         return web.error_answer(413, f"{said} {t('Go back: what you typed is still there.')}")
     session = db.session()
-    outgoing = service.get_own(session, current_user.person, (request.view_args or {})["outgoing_id"])
+    try:
+        outgoing = service.get_own(session, current_user.person, (request.view_args or {})["outgoing_id"])
+    except NotFound:
+        return web.error_answer(413)
     form = writing_page.filled(session, outgoing)
     form.files.errors = [said]
     return web.page("mailbox/_enclosed.html", None, 413, **writing_page.composer(session, outgoing, form))

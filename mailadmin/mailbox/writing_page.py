@@ -1,5 +1,6 @@
 """What the pages of a message that somebody writes are made of."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import url_for
@@ -19,10 +20,13 @@ from mailadmin.writing import addresses, composing, service
 from mailadmin.writing.models import OutgoingMessage
 
 
-def filled(session: Session, outgoing: OutgoingMessage) -> ComposerForm:
-    """The form with what is stored, for a page with a name of its own; why a server refused it stands at its field."""
+def filled(session: Session, outgoing: OutgoingMessage, senders: Sequence[Account] | None = None) -> ComposerForm:
+    """The form with what is stored, for a page with a name of its own; why a server refused it stands at its field.
+
+    `senders` where they are known already.
+    """
     form = ComposerForm(formdata=None, obj=outgoing, window=writing_windows.a_name())
-    form.offer(service.senders(session, outgoing.person), outgoing)
+    form.offer(service.senders(session, outgoing.person) if senders is None else senders, outgoing)
     form.is_kept = True
     if field := service.problem_field(outgoing):
         form[field].errors = [outgoing.problem]
@@ -31,21 +35,22 @@ def filled(session: Session, outgoing: OutgoingMessage) -> ComposerForm:
 
 def composer(session: Session, outgoing: OutgoingMessage, form: ComposerForm | None = None) -> dict[str, Any]:
     """What `mailbox/_composer.html` needs; `form` is what was typed, else the stored message is shown."""
+    form = form or filled(session, outgoing)
     return {
         "outgoing": outgoing,
-        "form": form or filled(session, outgoing),
+        "form": form,
         "enclosed": service.files(session, outgoing),
         "sign": composing.filled(session, outgoing, outgoing.person.signature).strip(),
         "templates": service.templates(session),
-        "why_not": _why_not(session, outgoing),
+        "why_not": _why_not(outgoing, form),
         "waits_for": service.waits_for(session, outgoing),
         "copies": _number(outgoing),
     }
 
 
-def _why_not(session: Session, outgoing: OutgoingMessage) -> str:
+def _why_not(outgoing: OutgoingMessage, form: ComposerForm) -> str:
     """Why the draft cannot be sent as it is, whatever is typed."""
-    if any(service.senders(session, outgoing.person)):
+    if form.senders:
         return ""
     said = t("There is no account here as which you may send. What you wrote is kept.")
     return service.why_not(outgoing.account) or said
@@ -80,6 +85,6 @@ def around(session: Session, outgoing: OutgoingMessage) -> dict[str, Any]:
 
 def completions(session: Session, person: Person, typed: str) -> tuple[str, list[str]]:
     """Contacts that fit the last address of those in `typed`, and what stands before it."""
-    place = max(typed.rfind(sign) for sign in ",;\n")
-    before, last = typed[: place + 1], typed[place + 1 :]
-    return f"{before} " if before else "", service.suggestions(session, person, last.strip())
+    last = addresses.pieces(typed)[-1]
+    before = typed.removesuffix(last)
+    return f"{before} " if before else "", service.suggestions(session, person, last.strip().strip('"'))

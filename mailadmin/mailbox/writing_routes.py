@@ -4,6 +4,7 @@ Nothing typed is ever lost. A page saves by itself, every button saves first, an
 what was typed: also where somebody else's window was faster, or the session has ended (writing_lost.py).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import flash, request
@@ -12,10 +13,12 @@ from werkzeug.datastructures import FileStorage
 
 from mailadmin import db, queue, web
 from mailadmin.access.service import get_visible
+from mailadmin.accounts.models import Account
 from mailadmin.errors import RuleBroken
 from mailadmin.mailbox import writing_page, writing_windows
 from mailadmin.mailbox.writing_forms import ComposerForm
 from mailadmin.mailbox.writing_lost import bp
+from mailadmin.people import browsers
 from mailadmin.permissions import Permission
 from mailadmin.text import t
 from mailadmin.web import Answer
@@ -24,6 +27,7 @@ from mailadmin.writing.addresses import FIELDS
 from mailadmin.writing.models import Intent, OutgoingMessage, Progress
 
 LONGEST_TYPED = 4000  # characters of a line for which contacts are looked up
+OFTEN = "60 per minute;600 per hour"  # what one person begins, attaches or sends: more than any can
 
 
 # Beginning one. What is begun is a row at once, so that all that follows is the same for all; untouched ones go.
@@ -31,6 +35,7 @@ LONGEST_TYPED = 4000  # characters of a line for which contacts are looked up
 
 @bp.post("/mailbox/<int:account_id>/write")
 @web.allow(Permission.READ_MAIL)
+@web.limiter.limit(OFTEN, key_func=browsers.signed_in)
 def write(account_id: int) -> Answer:
     """Begin a new message, perhaps to somebody."""
     return _begun(account_id, intent=Intent.NEW, to=request.form.get("to", ""))
@@ -38,6 +43,7 @@ def write(account_id: int) -> Answer:
 
 @bp.post("/mailbox/<int:account_id>/messages/<int:message_id>/reply")
 @web.allow(Permission.READ_MAIL)
+@web.limiter.limit(OFTEN, key_func=browsers.signed_in)
 def reply(account_id: int, message_id: int) -> Answer:
     """Begin an answer, to the sender or, with `all`, to everybody."""
     return _begun(account_id, intent=Intent.REPLY, about_id=message_id, to_all="all" in request.form)
@@ -45,6 +51,7 @@ def reply(account_id: int, message_id: int) -> Answer:
 
 @bp.post("/mailbox/<int:account_id>/messages/<int:message_id>/forward")
 @web.allow(Permission.READ_MAIL)
+@web.limiter.limit(OFTEN, key_func=browsers.signed_in)
 def forward(account_id: int, message_id: int) -> Answer:
     return _begun(account_id, intent=Intent.FORWARD, about_id=message_id)
 
@@ -74,10 +81,17 @@ def show(outgoing_id: int) -> Answer:
     return _page(outgoing, takes_focus=outgoing.progress is not Progress.DRAFT)
 
 
-def _page(outgoing: OutgoingMessage, form: ComposerForm | None = None, **more: Any) -> Answer:
-    """The whole page, or for htmx the composer alone."""
+def _page(
+    outgoing: OutgoingMessage,
+    form: ComposerForm | None = None,
+    *,
+    senders: Sequence[Account] | None = None,
+    **more: Any,
+) -> Answer:
+    """The whole page, or for htmx the composer alone; with what was typed (`form`), or what is stored."""
     session = db.session()
     is_refused = form is not None and bool(form.told)
+    form = form or writing_page.filled(session, outgoing, senders)
     context = {**writing_page.composer(session, outgoing, form), **more}
     if not web.is_htmx():
         context |= writing_page.around(session, outgoing)
@@ -105,7 +119,9 @@ def people(outgoing_id: int) -> Answer:
     field = request.args.get("field", "")
     if not web.is_htmx() or field not in FIELDS:
         return web.done("writing.show", outgoing_id=outgoing_id)
-    typed = request.args.get(field, "")[:LONGEST_TYPED]
+    typed = request.args.get(field, "")
+    if len(typed) > LONGEST_TYPED:  # A suggestion would stand in the place of all of it.
+        typed = ""
     before, found = writing_page.completions(db.session(), current_user.person, typed)
     return web.page("mailbox/_known.html", None, field=field, before=before, found=found)
 
@@ -129,6 +145,7 @@ def save(outgoing_id: int) -> Answer:
 @bp.post("/mailbox/drafts/<int:outgoing_id>/files")
 @web.allow(Permission.READ_MAIL)
 @web.gives_back
+@web.limiter.limit(OFTEN, key_func=browsers.signed_in)
 def attach(outgoing_id: int) -> Answer:
     return _enclosed(outgoing_id)
 
@@ -167,24 +184,25 @@ def put_template(outgoing_id: int) -> Answer:
     except RuleBroken as broken:
         return _refused(outgoing_id, form, broken)
     db.session().commit()
-    return _page(outgoing) if web.is_htmx() else there(outgoing_id)
+    return _page(outgoing, senders=form.senders) if web.is_htmx() else there(outgoing_id)
 
 
 @bp.post("/mailbox/drafts/<int:outgoing_id>/send")
 @web.allow(Permission.READ_MAIL)
 @web.gives_back
+@web.limiter.limit(OFTEN, key_func=browsers.signed_in)
 def send(outgoing_id: int) -> Answer:
     """Send it: it waits for a runner then, and the page says how far it is."""
     outgoing, form = _typed(outgoing_id)
     if not _kept(outgoing, form):
         return _page(outgoing, form)
     try:
-        service.send(db.session(), outgoing, actor=web.actor())
+        service.send(db.session(), outgoing)
     except RuleBroken as broken:
         return _refused(outgoing_id, form, broken)
     db.session().commit()
     ring()
-    return _page(outgoing, takes_focus=True) if web.is_htmx() else there(outgoing_id)
+    return _page(outgoing, senders=form.senders, takes_focus=True) if web.is_htmx() else there(outgoing_id)
 
 
 def ring() -> None:
@@ -237,12 +255,20 @@ def _note(outgoing: OutgoingMessage, form: ComposerForm) -> None:
 
 
 def _refuse(outgoing_id: int, form: ComposerForm, broken: RuleBroken) -> OutgoingMessage:
-    """Say in `form` what cannot be. Whoever pressed a button was told of another window and may save over it."""
+    """Say in `form` what cannot be. Who is told of another window decides which one is kept.
+
+    With scripts the page has a button for that: it saves by itself, too, and that must not decide. Without, whoever
+    saves once more was told.
+    """
     db.session.rollback()
     outgoing = own(outgoing_id)
-    form.refuse(broken)
-    if broken.field != "version" or request.endpoint != "writing.save" or not web.is_htmx():
+    if broken.field == "version" and web.is_htmx():
+        if outgoing.progress is Progress.DRAFT:
+            said = t("This draft was changed in another window. Below you can keep what you see here, or look at that.")
+            broken = RuleBroken(said, field="version")
+    else:
         form.renew_version(outgoing.version)
+    form.refuse(broken)
     return outgoing
 
 

@@ -182,7 +182,7 @@ def _renew(turn: _Turn, rules: Rules) -> None:
         with db.transaction() as session:
             _note_end(session, turn, error)
         raise
-    with db.transaction() as session:
+    with db.transaction(lasts=True) as session:  # The one before is worth nothing any more.
         _note_end(session, turn, tokens)
 
 

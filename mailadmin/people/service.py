@@ -18,7 +18,7 @@ from mailadmin.organisation import service as organisation
 from mailadmin.people import passwords
 from mailadmin.people.models import Person, SetupLink, Team
 from mailadmin.permissions import SYSTEM, Actor, PersonRole
-from mailadmin.text import t
+from mailadmin.text import is_written, t
 
 NAME_LENGTH, ADDRESS_LENGTH = 120, 254
 
@@ -65,7 +65,7 @@ def checked_name(name: str, *, what: str, field: str) -> str:
     name = " ".join(name.split())
     if not name:
         raise RuleBroken(t("{what} is missing.", what=what), field=field)
-    if len(name) > NAME_LENGTH or not name.isprintable():
+    if len(name) > NAME_LENGTH or not is_written(name):
         raise RuleBroken(t("{what} can have {n} letters at most.", what=what, n=NAME_LENGTH), field=field)
     return name
 

@@ -50,6 +50,7 @@ SCOPES = ("openid", "email", "profile")
 # Names of single methods (RFC 8176 2), which come back as `amr` and cannot be asked for.
 _NAMES = "face fpt geo hwk iris kba mca mfa otp pin pop pwd rba retina sc sms swk tel user vbm wia"
 METHODS = frozenset(_NAMES.split())
+WEAK = frozenset({"geo", "kba", "pin", "pwd", "rba", "user"})  # what somebody knows, or where they are
 LONGEST_PROOF, LONGEST_PROOFS = 100, 1000
 _CONTEXT = re.compile(r"c[1-9]\d?")  # an authentication context of Microsoft's
 _REMEMBERED_SECONDS = 600.0
@@ -143,6 +144,8 @@ def _checked_proofs(typed: str) -> str:
     found = " ".join(dict.fromkeys(typed.replace(",", " ").split()))
     if len(found) > LONGEST_PROOFS or any(len(one) > LONGEST_PROOF or not one.isprintable() for one in found.split()):
         raise RuleBroken(t("Name a few short values, separated by spaces."), field="proofs")
+    if weak := [one for one in found.split() if one.lower() in WEAK]:
+        raise RuleBroken(t("“{value}” is not a second factor.", value=weak[0]), field="proofs")
     return found
 
 

@@ -81,7 +81,7 @@ def _text(message_id: int, what: Order) -> None:
         found = [each for _, some in read_texts(reads, [uid], what.most, lambda: None) for each in some]
     finally:
         with_server.close()
-    if not found:
+    if not found or found[0].is_missing:
         raise _gone()
     with db.transaction() as session:
         store(session, {message_id: found[0]}, what.most)

@@ -1,11 +1,12 @@
 """The jobs of sync: work on a run, and remove an account that was deleted."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from mailadmin import boot, db, leases, queue, sealed
@@ -48,7 +49,7 @@ def run_first_sync(run_id: int) -> None:
 
 def look_around() -> None:
     """Look at all accounts that are due and need no more than that. Repeatable: what is not written is due still."""
-    looking.look_around(_look_at)
+    looking.look_around(_look_at, is_done)
 
 
 def _look_at(look: Look) -> Looked:
@@ -57,6 +58,18 @@ def _look_at(look: Look) -> Looked:
     except Exception:
         log.exception("The look at account %s broke off.", look.account_id)
         return Looked(look, is_new=True)  # The run tells what is wrong.
+
+
+def is_done(account_ids: Collection[int], deed: Callable[[], None]) -> bool:
+    """Do something about accounts; False where a fault of ours keeps it from being done."""
+    try:
+        deed()
+    except (OperationalError, InterfaceError):
+        raise  # The database is away, which is nobody's fault.
+    except Exception:
+        log.exception("The looks at the accounts %s broke off.", [*account_ids])
+        return False
+    return True
 
 
 def _work_on(run_id: int) -> None:

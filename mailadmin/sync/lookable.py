@@ -3,7 +3,8 @@
 A look only answers whether the server shows something new. So it is for accounts that are whole: complete, healthy, set
 up, known by facts for every folder (quick.py), with nothing waiting here (quiet.py), no audit due and no run asked for.
 All others have a usual run, as always; which of the two it is for an account that is due, is decided by `BY_LOOK`, the
-rule that clock and looks share, and once more here, for those that the rule lets pass.
+rule that clock and looks share, and once more here, for those that the rule lets pass. Whoever waits for a look in vain
+for long, whyever that is, has a usual run too (`BY_RUN`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from mailadmin import leases
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
 from mailadmin.connections import hosts
-from mailadmin.db import now
+from mailadmin.db import UTCDateTime, now
 from mailadmin.mail.types import Bearer, ServerProtocol
 from mailadmin.oauth import service as oauth
 from mailadmin.organisation import service as organisation
@@ -28,6 +29,8 @@ from mailadmin.sync.going import key_of
 from mailadmin.sync.models import Folder
 from mailadmin.sync.service import IS_DUE, PRESENT
 
+LEASE = "looking"  # of the one process that looks
+PATIENCE = timedelta(minutes=15)  # with looks that do not come
 # Whether an account that is due is looked at, as far as its own row tells.
 BY_LOOK = and_(
     Account.protocol == ServerProtocol.IMAP,
@@ -40,15 +43,16 @@ BY_LOOK = and_(
     Account.running_since.is_(None),
     or_(Account.waits_until.is_(None), Account.waits_until <= PRESENT),
 )
+_LATE = bindparam("late", callable_=lambda: now() - PATIENCE, type_=UTCDateTime())
+BY_RUN = or_(~BY_LOOK, Account.next_sync_at < _LATE)  # whether it has a usual run
 # Statements about many, written once: to put one together takes longer than to run it.
 _IDS: Any = bindparam("ids", expanding=True)
 _RULES = *IS_DUE, BY_LOOK, organisation.mail_is_used()
-_DUE = hosts.with_server(
-    select(Account.id, Account.synced_at, Account.audited_at, Account.audit_agrees)
-    .where(*_RULES)
-    .order_by(Account.next_sync_at)
-    .limit(bindparam("most"))
-)
+_ALL_DUE = hosts.with_server(
+    select(Account.id, Account.next_sync_at, Account.synced_at, Account.audited_at, Account.audit_agrees).where(*_RULES)
+).subquery()
+_PLACE = func.row_number().over(partition_by=(_ALL_DUE.c.host, _ALL_DUE.c.port), order_by=_ALL_DUE.c.next_sync_at)
+_DUE = select(_ALL_DUE).order_by(_PLACE, _ALL_DUE.c.next_sync_at).limit(bindparam("most"))
 _ANY_DUE = select(Account.id).where(*_RULES).limit(1)
 _STILL_DUE = hosts.with_server(
     select(
@@ -104,7 +108,10 @@ class Look:
 
 
 def due(session: Session, *, limit: int) -> list[Due]:
-    """The accounts that are due and may be looked at, the longest overdue first; none while no mail is used."""
+    """The accounts that are due and may be looked at, none while no mail is used.
+
+    Of each server in turn the longest overdue, so that a server where thousands wait does not fill the list.
+    """
     moment = now()
     return [
         Due(row.id, hosts.name_in(row), audited.is_due(cast(Account, row), moment))

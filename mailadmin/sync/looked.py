@@ -3,9 +3,10 @@
 Nothing is written for an account that is not as it was when the look began: the lease is ours still, the version the
 same, the account due since the same moment, and nobody has asked for a run. What is not written is due still, so that
 it is looked at again. Whoever has asked for a run meanwhile found the account held, so it is rung for once more.
+A fault of ours with one account is logged, costs the others nothing, and leaves that account to a usual run.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ from mailadmin.sync.lookable import Look
 from mailadmin.sync.models import RunKind, RunOutcome, SyncRun
 from mailadmin.sync.service import SCHEDULE, lease_name, open_run, request_runs
 
+# Does something about accounts, and says False where a fault of ours kept it from being done: it is logged, at the edge
+# of the job.
+Guard = Callable[[Collection[int], Callable[[], None]], bool]
 _ACCOUNTS: Any = Account.__table__
 _NOTED = (
     update(_ACCOUNTS)
@@ -48,15 +52,17 @@ class Looked:
     error: MailError | None = None
 
 
-def note(found: Sequence[Looked]) -> list[int]:
+def unguarded(_account_ids: Collection[int], deed: Callable[[], None]) -> bool:
+    """Do it, whatever comes of it."""
+    deed()
+    return True
+
+
+def note(found: Sequence[Looked], guard: Guard = unguarded) -> list[int]:
     """Write what came of looks, and give back their leases; the runs to ring for now."""
-    failed = [_note_failure(each.look, each.error) for each in found if each.error is not None]
+    failed = [[each] for each in found if each.error is not None]
     others = [each for each in found if each.error is None]
-    with db.transaction() as session:
-        ours = leases.hold_on(session, [each.look.held for each in others])
-        asked = _note(session, [each for each in others if each.look.held in ours]) if ours else []
-        leases.release_all(session, ours)
-    return [*filter(None, failed), *asked]
+    return [run_id for together in (*failed, others) if together for run_id in _noted(together, guard)]
 
 
 def give_up(held: Collection[leases.Held], *, unfit: Collection[int] = ()) -> list[int]:
@@ -78,6 +84,29 @@ def request_audits(account_ids: Collection[int]) -> list[int]:
         return request_runs(session, free, requested_by=SCHEDULE, kind=RunKind.AUDIT)
 
 
+def _noted(found: Sequence[Looked], guard: Guard) -> list[int]:
+    """Write of one failure, or of many looks that did not fail; where it cannot be done, each is tried alone."""
+    look, error = found[0].look, found[0].error
+    runs: list[int] = []
+
+    def write() -> None:
+        runs.extend(_note_all(found) if error is None else _note_failure(look, error))
+
+    if guard([each.look.account_id for each in found], write):
+        return runs
+    if len(found) > 1:
+        return [run_id for each in found for run_id in _noted([each], guard)]
+    return give_up([look.held], unfit=[look.account_id])
+
+
+def _note_all(found: Sequence[Looked]) -> list[int]:
+    with db.transaction() as session:
+        ours = leases.hold_on(session, [each.look.held for each in found])
+        asked = _note(session, [each for each in found if each.look.held in ours]) if ours else []
+        leases.release_all(session, ours)
+    return asked
+
+
 def _note(session: Session, found: Iterable[Looked]) -> list[int]:
     looks = {each.look.account_id: each for each in found}
     states = _states(session, looks)
@@ -86,8 +115,9 @@ def _note(session: Session, found: Iterable[Looked]) -> list[int]:
     if unchanged:
         session.connection().execute(_NOTED, unchanged)
     failing = hosts.failing(session)
-    for server in {each.look.server: each.look.leg.server for each in same if each.look.server in failing}.values():
-        hosts.note_success(session, server)
+    answered = {each.look.server: each.look.leg.server for each in same if each.look.server in failing}
+    for name in sorted(answered):  # In one order everywhere, so that two transactions do not wait for each other.
+        hosts.note_success(session, answered[name])
     new = [each.look.account_id for each in same if each.is_new]
     return [*request_runs(session, new, requested_by=SCHEDULE), *(row.run_id for row in states if row.run_id)]
 
@@ -110,21 +140,21 @@ def _values(look: Look) -> dict[str, Any]:
     return {"the_id": look.account_id, "next_at": next_at, "begun_at": look.begun_at}
 
 
-def _note_failure(look: Look, error: MailError) -> int | None:
+def _note_failure(look: Look, error: MailError) -> list[int]:
     """End a run that never began, with the diagnosis; or the one that somebody has asked for meanwhile.
 
     Nobody knocks a second time for it. The run to ring for, where the failure is not about the account as it is now.
     """
     with db.transaction() as session:
         if not leases.hold_on(session, [look.held]):
-            return None
+            return []
         wanted = {"of": Account}
         account = session.get(Account, look.account_id, with_for_update=wanted, populate_existing=True)
         run = open_run(session, look.account_id, holds=True)
         is_same = account is not None and account.version == look.version and account.deleting_at is None
         if account is None or not is_same or not organisation.uses_mail(session):
             leases.release(session, look.held)
-            return run.id if run is not None else None
+            return [run.id] if run is not None else []
         if run is None or run.kind is RunKind.DRY:
             ended = {"finished_at": db.now(), "outcome": RunOutcome.FAILED, "kind": RunKind.USUAL}
             run = SyncRun(account_id=account.id, requested_by=SCHEDULE, requested_at=look.begun_at, **ended)
@@ -133,4 +163,4 @@ def _note_failure(look: Look, error: MailError) -> int | None:
         run.started_at = run.started_at or look.begun_at
         finish_run(session, run, account, broken_off(session, account, look.leg, error))
         leases.release(session, look.held)
-    return None
+    return []

@@ -135,6 +135,7 @@ class Message(Base):
     from_name: Mapped[str] = mapped_column(String(998), default="")
     from_address: Mapped[str] = mapped_column(String(998), default="")
     to: Mapped[str] = mapped_column(Text, default="")
+    reply_to: Mapped[str] = mapped_column(Text, default="")  # empty: who wrote it
     sent_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     size: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -163,7 +164,8 @@ class MessageText(Base):
 
     `heading` is what is searched beside `text`: subject, sender, recipients. `html` is as it came, never shown
     unsanitised. `parts` lists the attachments: part number, name, type, encoding, size in bytes. `is_cut`: there was
-    more than the organisation keeps.
+    more than the organisation keeps; of a message without `has_text` it says that the text was asked for in vain since
+    `fetched_at`.
     """
 
     __tablename__ = "message_text"

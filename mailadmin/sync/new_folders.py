@@ -14,7 +14,7 @@ from mailadmin.mail.types import Role, ServerProtocol
 from mailadmin.permissions import Actor
 from mailadmin.sync.folders import PATH_LENGTH, stored
 from mailadmin.sync.models import Folder, RoleSource
-from mailadmin.text import t
+from mailadmin.text import is_written, t
 
 LONGEST_NAME = 200
 
@@ -80,7 +80,7 @@ def _checked(name: str, delimiter: str) -> str:
         raise RuleBroken(t("Give the folder a name."), field="name")
     if len(name) > LONGEST_NAME:
         raise RuleBroken(t("A name has at most {n} characters.", n=LONGEST_NAME), field="name")
-    wrong = sorted({c for c in name if c in f'%*\\"{delimiter}' or not c.isprintable()})
+    wrong = sorted({c for c in name if c in f'%*\\"{delimiter}' or not is_written(c)})
     if wrong:
         shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in wrong)
         raise RuleBroken(t("A name cannot contain {characters}.", characters=shown), field="name")

@@ -9,11 +9,12 @@ A server is asked for days in its own time zone (RFC 3501 6.4.4), so what is for
 by a whole day: nothing is fetched and forgotten in turns. A message whose date nobody knows is kept.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Table, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db, leases
@@ -84,10 +85,29 @@ def _cut(account_id: int, months: int | None) -> datetime | None:
 
 def _with_old(session: Session, account_id: int, cut: datetime) -> Sequence[tuple[int, int]]:
     """The folders of the account that hold something older than `cut`, with their generation."""
+    mine = Folder.account_id == account_id, _has_old(cut)
+    return [(id_, generation) for id_, generation in session.execute(select(Folder.id, Folder.generation).where(*mine))]
+
+
+def _has_old(cut: datetime) -> ColumnElement[bool]:
+    """Whether a folder holds something older than `cut`."""
     old = TABLE.c.folder_id == Folder.id, TABLE.c.generation == Folder.generation, TABLE.c.received_at < cut
-    some = select(TABLE.c.id).where(*old).correlate(Folder).exists()
-    rows = session.execute(select(Folder.id, Folder.generation).where(Folder.account_id == account_id, some))
-    return [(id_, generation) for id_, generation in rows]
+    return select(TABLE.c.id).where(*old).correlate(Folder).exists()
+
+
+def with_old_mail(session: Session, account_ids: Collection[int]) -> set[int]:
+    """Those of the accounts that hold something that is to be forgotten; a statement for each day, not each account."""
+    limited = Account.id.in_(list(account_ids)), Account.keep_months.is_not(None)
+    by_cut: dict[datetime, list[int]] = defaultdict(list)
+    for id_, months in session.execute(select(Account.id, Account.keep_months).where(*limited)):
+        if cut := _cut(id_, months):
+            by_cut[cut].append(id_)
+    folders = select(Folder.account_id)
+    return {
+        account_id
+        for cut, ids in by_cut.items()
+        for account_id in session.scalars(folders.where(Folder.account_id.in_(ids), _has_old(cut)))
+    }
 
 
 def _forget_in(account_id: int, cut: datetime, folders: Sequence[tuple[int, int]], left: int) -> int:

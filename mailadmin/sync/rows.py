@@ -30,7 +30,7 @@ _SYSTEM_FLAGS = {
     "is_draft": "\\draft",
 }
 COLUMNS = (
-    *("folder_id", "generation", "uid", "message_id", "subject", "from_name", "from_address", "to"),
+    *("folder_id", "generation", "uid", "message_id", "subject", "from_name", "from_address", "to", "reply_to"),
     *("sent_at", "received_at", "size", *_SYSTEM_FLAGS, "flags", "unreadable"),
     *("refers_to", "recipients", "is_bulk", "content_hash", "email_id", "labels"),
     *("is_settled", "preview", "has_attachments", "has_text"),
@@ -238,6 +238,7 @@ def _row(folder_id: int, generation: int, envelope: Envelope, written: Callable[
         _clean(envelope.from_name, 998),
         _clean(envelope.from_address, 998),
         _clean(envelope.to, LONGEST_TEXT),
+        _clean(envelope.reply_to, LONGEST_TEXT),
         written(sent_at) if sent_at else None,
         written(received_at) if received_at else None,
         min(max(envelope.size, 0), _HIGHEST_SIZE),

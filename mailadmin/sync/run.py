@@ -32,7 +32,7 @@ from mailadmin import boot, db, leases
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
 from mailadmin.errors import RuleBroken
-from mailadmin.mail import sasl
+from mailadmin.mail import dial, sasl
 from mailadmin.mail.answers import Refused
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.errors import Category, MailError
@@ -69,15 +69,12 @@ Visit = Callable[[Going, int], None]
 log = logging.getLogger(__name__)
 
 
-def open_incoming(leg: accounts.Leg, watch: Callable[[], None] | None = None) -> Timed:
+def open_incoming(leg: accounts.Leg, watch: Callable[[], None] | None = None, *, budget: int = BUDGET) -> Timed:
     """A signed-in connection. Raises MailError, and what `watch` raises while a server is waited for."""
     deadline = Deadline(OPEN_SECONDS, watch=watch, every=WATCH_SECONDS)
-    incoming = open_server(leg.server, boot.settings().rules, deadline, budget=BUDGET, secrets=sasl.forms(leg.how))
-    try:
+    incoming = open_server(leg.server, boot.settings().rules, deadline, budget=budget, secrets=sasl.forms(leg.how))
+    with dial.closed_if_it_fails(incoming):
         incoming.sign_in(leg.how)
-    except (MailError, Stopped):
-        incoming.close()
-        raise
     return cast(Timed, incoming)  # What a POP3 session lacks, `Numbered` adds.
 
 

@@ -30,7 +30,7 @@ from mailadmin.contacts import service as contacts
 from mailadmin.contacts.models import Contact, key_of
 from mailadmin.contacts.rules import were_written_to
 from mailadmin.mail.types import Role
-from mailadmin.sync import retention
+from mailadmin.sync import retention, textless
 from mailadmin.sync.going import Going, Stopped
 from mailadmin.sync.many import insert_missing, update_each
 from mailadmin.sync.models import Folder, Message, MessageContact, RunKind, RunOutcome, SyncRun
@@ -44,7 +44,6 @@ LOOKED_THROUGH = 5000  # messages that are read at once when older mail is looke
 MOST_NEW = 20_000  # contacts of a day whose older mail is looked for
 DAY = 86_400
 _SPREAD = 0.618034  # Multiples of it lie evenly within one (golden ratio), so each account has an hour of its own.
-_PLACE = {"sqlite": "message INDEXED BY ix_message_unsettled"}  # SQLite would look at the whole folder instead.
 _COLUMNS = (
     TABLE.c.id,
     TABLE.c.folder_id,
@@ -148,9 +147,9 @@ def _begun(going: Going, roles: dict[int, Role | None]) -> _Settling:
 def _waiting(session: Session, folders: Collection[int]) -> Sequence[Any]:
     """Id, folder and conversation of what is not settled, newest first, at most `AT_ONCE`."""
     folder_id: ColumnElement[int] = column("folder_id")
-    place = _PLACE.get(session.get_bind().dialect.name, "message")
+    messages = textless.place_of(session.get_bind().dialect.name, "unsettled")
     columns: list[ColumnElement[int]] = [column("id"), folder_id, column("thread_id")]
-    query = select(*columns).select_from(text(place))
+    query = select(*columns).select_from(messages)
     query = query.where(folder_id.in_(folders), text("NOT is_settled"))
     query = query.order_by(column("received_at").desc().nulls_last(), column("id"))
     return session.execute(query.limit(AT_ONCE)).all()

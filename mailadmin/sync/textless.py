@@ -26,6 +26,7 @@ _TEXTS: Table = MessageText.__table__  # type: ignore[assignment]
 _ID: ColumnElement[int] = literal_column("message.id", Integer)
 _UID: ColumnElement[int] = column("uid", Integer)
 _NEWEST = column("received_at", DateTime).desc(), _UID.desc()
+IS_SYNCED: ColumnElement[bool] = _FOLDERS.c.is_active & _FOLDERS.c.is_gone.is_(False)
 
 
 class Place(NamedTuple):
@@ -40,9 +41,8 @@ class Place(NamedTuple):
 def folders(session: Session, account_id: int) -> Sequence[Place]:
     """The folders of the account that are synced and in which a message waits for its text, the inbox first."""
     known = _FOLDERS.c
-    some = exists().select_from(_place(session)).where(*_waits(known.id, known.generation)).correlate(_FOLDERS)
-    mine = known.account_id == account_id, known.is_active, known.is_gone.is_(False), some
-    found = session.execute(select(known.id, known.path, known.generation, known.uidvalidity).where(*mine))
+    query = select(known.id, known.path, known.generation, known.uidvalidity)
+    found = session.execute(query.where(known.account_id == account_id, IS_SYNCED, some_wait(_engine_of(session))))
     return sorted((Place(*row) for row in found), key=lambda place: (place.path != "INBOX", place.path.casefold()))
 
 
@@ -58,17 +58,27 @@ def rowless(session: Session, place: Place, *, limit: int) -> Sequence[int]:
     return session.scalars(_of(session, place, _ID).where(has_none).limit(limit)).all()
 
 
+def some_wait(engine: str) -> ColumnElement[bool]:
+    """Whether any message waits, in a query of folders."""
+    known = _FOLDERS.c
+    return exists().select_from(place_of(engine)).where(*_waits(known.id, known.generation)).correlate(_FOLDERS)
+
+
+def place_of(engine: str, index: str = "textless") -> TextClause:
+    """The messages by one of their partial indexes: SQLite might look at the whole folder instead."""
+    return text(f"message INDEXED BY ix_message_{index}" if engine == "sqlite" else "message")
+
+
 def _of(session: Session, place: Place, *columns: ColumnElement[int]) -> Any:
-    return select(*columns).select_from(_place(session)).where(*_waits(place.id, place.generation))
-
-
-def _place(session: Session) -> TextClause:
-    """The messages by the index of those without text: SQLite might look at the whole folder instead."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    return text("message INDEXED BY ix_message_textless" if is_sqlite else "message")
+    messages = place_of(_engine_of(session))
+    return select(*columns).select_from(messages).where(*_waits(place.id, place.generation))
 
 
 def _waits(folder_id: Any, generation: Any) -> tuple[Any, ...]:
-    """The rule for messages that wait for their text, in a query of `_place`."""
+    """The rule for messages that wait for their text, in a query of `place_of`."""
     mine = column("folder_id", Integer) == folder_id, literal_column("message.generation", Integer) == generation
     return *mine, text("NOT has_text"), column("unreadable", String) == ""
+
+
+def _engine_of(session: Session) -> str:
+    return session.get_bind().dialect.name

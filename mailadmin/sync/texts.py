@@ -8,7 +8,9 @@ has no row of MessageText gets one with its heading: so all mail can be searched
 is left is done by the next runs; what somebody opens meanwhile is fetched at once, see reading.py.
 
 What can go wrong. Nothing here makes a run fail: the folders were read before it. A server that refuses is asked again
-by the next run; a message without a structure that makes sense has no text, and can still be saved as a file.
+by the next run. Of a message of which nothing came, nobody can tell whether it is damaged or the server was busy: all
+runs of a day ask for it again, and after that only whoever opens it. Until then its row is marked by `is_cut`, since
+`fetched_at`. A message without a structure that makes sense has no text, and can still be saved as a file.
 """
 
 import functools
@@ -16,7 +18,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any, Protocol, cast
 
@@ -48,6 +50,7 @@ MOST_BYTES = 4_000_000  # of texts in memory at once
 PREVIEW_BYTES = 2048  # of a text that is not kept
 READING_TIME = timedelta(hours=1)  # for which is kept what is not to be kept
 HEADINGS = 2000  # rows of one transaction
+ASKED_FOR = timedelta(days=1)  # a message of which nothing comes
 _LONGEST_WHOLE = 500_000  # bytes of a message of POP3 beyond its texts
 _TEXTS: Table = MessageText.__table__  # type: ignore[assignment]
 _MESSAGES: Table = Message.__table__  # type: ignore[assignment]
@@ -104,10 +107,14 @@ class WholeMessages:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was read of one message."""
+    """What was read of one message; `is_missing`: of what it has to read, nothing came."""
 
     choice: Choice
     text: Text
+    is_missing: bool = False
+
+
+_NOTHING = Found(Choice(), Text(is_cut=True), is_missing=True)
 
 
 # In a run.
@@ -154,9 +161,13 @@ def _fetch_folder(going: Going, place: Place, reads: Reads, kept: int, until: De
             push.give_way(going)
             going.step()
             ids, ahead = {row.uid: row.id for row in batch}, [row.uid for row in following]
+            missing = dict.fromkeys(ids.values(), _NOTHING)
             for uids, found in read_texts(reads, list(ids), kept, going.step, ahead=ahead):
+                came = {ids[uid]: each for uid, each in zip(uids, found, strict=True)}
+                missing |= came
                 with going.writing() as session:
-                    store(session, {ids[uid]: each for uid, each in zip(uids, found, strict=True)}, kept)
+                    store(session, {id_: each for id_, each in came.items() if not each.is_missing}, kept)
+            _put_off(going, {id_: each for id_, each in missing.items() if each.is_missing}, kept)
     except Refused as refused:
         log.info("The texts of folder %s have to wait (%s).", place.id, refused.category)
 
@@ -217,10 +228,12 @@ def _read_group(
         contents[uid][number] = raw
     found = []
     for uid in uids:
+        wanted = _needed(choices[uid], kept, uid in ready)
+        is_missing = not contents[uid] and any(part.size for part in wanted)
         made = text_parts.read(choices[uid], contents[uid], most=kept or PREVIEW_BYTES, asked=asked_bytes(kept))
         if not kept:
             made = Text(preview=text_parts.preview(ready.get(uid, "")) or made.preview, is_cut=bool(choices[uid].texts))
-        found.append(Found(choices[uid], made))
+        found.append(Found(choices[uid], replace(made, is_cut=True) if is_missing else made, is_missing))
     return found
 
 
@@ -275,6 +288,20 @@ def store(session: Session, found: Mapping[int, Found], kept: int) -> None:
         for message_id in parts
     ]
     update_each(session, _MESSAGES, ("preview", "has_attachments", "has_text"), shown)
+
+
+def _put_off(going: Going, missing: Mapping[int, Found], kept: int) -> None:
+    """Mark messages of which nothing came; of those marked for a day is stored what is known without their texts."""
+    if not missing:
+        return
+    with going.writing() as session:
+        write_headings(session, list(missing))
+        marked = select(_TEXTS.c.message_id, _TEXTS.c.fetched_at).where(_TEXTS.c.message_id.in_(missing))
+        since: dict[int, Any] = dict(session.execute(marked.where(_TEXTS.c.is_cut)).all())
+        new = _TEXTS.c.message_id.in_(missing.keys() - since.keys())
+        session.connection().execute(update(_TEXTS).where(new).values(is_cut=True, fetched_at=db.now()))
+        old = db.now() - ASKED_FOR
+        store(session, {id_: missing[id_] for id_, moment in since.items() if moment < old}, kept)
 
 
 def _store_all(session: Session, found: Mapping[int, Found], parts: Mapping[int, list[Any]]) -> bool:

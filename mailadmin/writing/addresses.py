@@ -10,7 +10,7 @@ from mailadmin.accounts.service import check_address
 from mailadmin.errors import RuleBroken
 from mailadmin.mail.addresses import check_host
 from mailadmin.mail.words import decoded
-from mailadmin.text import t
+from mailadmin.text import is_written, t
 
 MOST = 100  # recipients of a message
 FIELDS = ("to", "cc", "bcc")
@@ -19,6 +19,7 @@ _NAME_LENGTH = 200
 _SHOWN = 3  # bad ones that a sentence names
 _BLANKS = re.compile(r"\s+")
 _SPECIAL = re.compile(r'[,;:<>"@()\[\]\\]')
+_ENCODED = "=?"  # Encoded words begin like this.
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -42,9 +43,14 @@ class Mailbox:
 
     @property
     def header(self) -> Address:
-        """The mailbox as it stands in a header."""
+        """The mailbox as it stands in a header. Raises ValueError if it cannot.
+
+        The library decodes encoded words (RFC 2047) when it folds, and what they hide would be mailboxes of their own.
+        """
         local, _, domain = self.envelope.rpartition("@")
-        return Address(self.name, local, domain)
+        if local.startswith(_ENCODED):
+            raise ValueError(f"{local!r} is an encoded word")
+        return Address(self.name.replace(_ENCODED, "= ?"), local, domain)
 
     def __str__(self) -> str:
         """The mailbox as somebody would type it."""
@@ -114,7 +120,7 @@ def read(text: str) -> tuple[list[Mailbox], list[str]]:
     """The mailboxes in `text`, and what in it is none, cut to what can be shown."""
     good: list[Mailbox] = []
     bad: list[str] = []
-    for part in _parts(text):
+    for part in filter(None, map(str.strip, pieces(text))):
         box = mailbox(part)
         if box is None:
             bad.append(part if len(part) <= 80 else part[:79] + "…")
@@ -133,7 +139,7 @@ def mailbox(text: str) -> Mailbox | None:
         if len(name) > 1 and name[0] == name[-1] == '"':
             name = _ESCAPED.sub(r"\1", name[1:-1]).strip()
         name = decoded(name)  # Somebody may paste what stands in a header.
-    if not (text + name).isprintable() or len(name) > _NAME_LENGTH or "<" in name:
+    if not is_written(text + name) or len(name) > _NAME_LENGTH or "<" in name or address.startswith(_ENCODED):
         return None
     try:
         check_address(address)
@@ -142,7 +148,7 @@ def mailbox(text: str) -> Mailbox | None:
     return Mailbox(name, address.removesuffix("."))
 
 
-def _parts(text: str) -> list[str]:
+def pieces(text: str) -> list[str]:
     """`text` cut at commas, semicolons and line ends that are not within quotes or angle brackets."""
     parts, begin, quoted, angled, escaped = [], 0, False, False, False
     for place, char in enumerate(text):
@@ -160,7 +166,7 @@ def _parts(text: str) -> list[str]:
         elif char in ",;" and not angled:
             parts.append(text[begin:place])
             begin = place + 1
-    return [stripped for part in (*parts, text[begin:]) if (stripped := part.strip())]
+    return [*parts, text[begin:]]
 
 
 def joined(boxes: Iterable[Mailbox]) -> str:

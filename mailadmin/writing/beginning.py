@@ -1,7 +1,8 @@
 """What stands in a message before anybody types: whom a reply goes to, its subject, and what is quoted."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import takewhile
 
 from mailadmin.accounts.models import Account
 from mailadmin.mail import markup
@@ -14,15 +15,17 @@ from mailadmin.writing.models import OutgoingFile
 from mailadmin.writing.typed import clean_name, clean_type
 
 SUBJECT_LENGTH = 998
+MOST_FILES = 100
 MOST_REFERENCES = 20
 # "Re:" and "Fwd:" as mail programs of other languages write them, also numbered: "AW:", "SV:", "Re[2]:".
-_ANSWERED = r"re|aw|antw|antwort|sv|vs|ref|rif|r|res|odp|ynt|atb|ответ|回复|回覆|答复"
-_FORWARDED = r"fwd?|wg|tr|rv|enc|vb|vl|vid|i|pd|ilt|doorst|пересл|转发|轉寄"
+_ANSWERED = r"re|aw|antw|antwort|sv|vs|rif|r|res|odp|ynt|atb|ответ|回复|回覆|答复"
+_FORWARDED = r"fwd?|wg|tr|rv|enc|vb|vl|vid|pd|ilt|doorst|пересл|转发|轉寄"
 _PREFIXES = {"Re": re.compile(rf"\s*(?:{_ANSWERED})\s*(?:[\[(]\d+[\])])?\s*[:：]\s*", re.IGNORECASE)}
 _PREFIXES["Fwd"] = re.compile(rf"\s*(?:{_FORWARDED})\s*(?:[\[(]\d+[\])])?\s*[:：]\s*", re.IGNORECASE)
-_ID = re.compile(r"<[^<>\s]{1,990}>")
-# What `Message.to` has: addresses with or without a name, names unquoted.
-_SHOWN = re.compile(r"\s*(?:([^\s,;<>]+@[^\s,;<>]+)(?=,|$|\s)|([^<>]*?)\s*<([^<>\s]+@[^<>\s]+)>)\s*(?:,|$)?")
+_ID = re.compile(r"<[^<>\s]{1,960}>")  # With the name of its field it has to fit on a line of 998 characters.
+_BARE = re.compile(r"[^\s,;<>@]+@[^\s,;<>@]+")
+_ANGLED = re.compile(r"<([^<>\s]+)>")
+_MORE = re.compile(r" and [\d,]+ more$")
 
 
 def subject(prefix: str, text: str) -> str:
@@ -48,12 +51,13 @@ def references(message: Message) -> tuple[str, str]:
 def answered(message: Message, own: Collection[str], *, to_all: bool) -> tuple[str, str]:
     """To and Cc of an answer to `message`; `own` are our addresses in lower case.
 
-    Whoever answers a message of their own writes to those to whom it went.
+    Whoever answers a message of their own writes to those to whom it went; others to where its sender wants answers
+    (Reply-To, RFC 5322 3.6.2).
     """
     sender = mailbox(str(Mailbox(message.from_name, message.from_address))) or mailbox(message.from_address)
     named = list(_named(message.to))
     if sender is not None and sender.address.lower() not in own:
-        to = [sender]
+        to = list(_named(message.reply_to)) or [sender]
     else:
         to = [box for box in named if box.address.lower() not in own] or ([sender] if sender else [])
     if not to_all:
@@ -66,9 +70,26 @@ def answered(message: Message, own: Collection[str], *, to_all: bool) -> tuple[s
 
 
 def _named(text: str) -> Iterator[Mailbox]:
-    for bare, name, address in _SHOWN.findall(text):
-        if box := mailbox(str(Mailbox(name.strip(), address)) if address else bare):
+    """The mailboxes of what `Message.to` has; those that nobody can write to are left out."""
+    for name, address in _shown(text):
+        if box := mailbox(str(Mailbox(name, address))) or mailbox(address):
             yield box
+
+
+def _shown(text: str) -> Iterator[tuple[str, str]]:
+    """Names and addresses in `text`, where names are unquoted and may have commas. The work is linear in the length."""
+    text, begin = _MORE.sub("", text), 0
+    for angled in _ANGLED.finditer(text):
+        *parts, last = text[begin : angled.start()].split(",")
+        bare = list(takewhile(lambda part: not part.strip() or _BARE.fullmatch(part.strip()), parts))
+        yield from _bare(bare)
+        yield ",".join([*parts[len(bare) :], last]).strip(), angled[1]
+        begin = angled.end()
+    yield from _bare(text[begin:].split(","))
+
+
+def _bare(parts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return (("", part.strip()) for part in parts if _BARE.fullmatch(part.strip()))
 
 
 def own_addresses(account: Account) -> set[str]:
@@ -119,9 +140,10 @@ def words(opened: Opened) -> str:
 
 
 def files_of(opened: Opened) -> list[OutgoingFile]:
-    """The files of a message that is forwarded; where not all of its text is here, the message itself as one file."""
+    """The files of a message that is forwarded; the message itself as one file where not all of its text is here, or
+    it has more than a message can have here."""
     parts = opened.parts
-    is_whole = opened.is_known and opened.text is not None and not opened.text.is_cut
+    is_whole = opened.is_known and opened.text is not None and not opened.text.is_cut and len(parts) <= 1 + MOST_FILES
     places = range(1, len(parts)) if is_whole else [0]
     return [_file(place, parts[place]) for place in places]
 

@@ -54,6 +54,11 @@ class Composed:
     body: "SpooledTemporaryFile[bytes]" = field(default_factory=lambda: SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
 
     @property
+    def is_beyond_ascii(self) -> bool:
+        """Whether the header needs a server with SMTPUTF8 (RFC 6531), be it for an address that gets nothing."""
+        return not self.head.isascii()
+
+    @property
     def size(self) -> int:
         """Bytes of what is sent."""
         return len(self.head) + 2 + self.body.seek(0, 2)
@@ -170,12 +175,16 @@ def _ids(name: str, ids: str) -> bytes:
 
 
 def text_of(session: Session, outgoing: OutgoingMessage) -> str:
-    """What was written, the signature after its `-- ` line, and what is quoted."""
+    """What was written, the signature, and what is quoted.
+
+    The `-- ` line above the signature (RFC 3676 4.3) is left out where something is quoted: other programs take
+    everything below it for the signature, and hide it.
+    """
+    quoted = outgoing.quoted if outgoing.quotes else ""
     parts = [outgoing.text.rstrip()]
     if signature := filled(session, outgoing, outgoing.person.signature).strip("\n").rstrip():
-        parts.append(f"-- \n{signature}")
-    if outgoing.quotes and outgoing.quoted:
-        parts.append(outgoing.quoted)
+        parts.append(signature if quoted else f"-- \n{signature}")
+    parts.append(quoted)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

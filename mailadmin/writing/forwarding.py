@@ -9,6 +9,7 @@ from mailadmin.errors import MailAdminError, NotFound
 from mailadmin.sync import fetching, reading
 from mailadmin.sync.models import Folder, Message
 from mailadmin.text import t
+from mailadmin.writing import service
 from mailadmin.writing.models import OutgoingFile, OutgoingMessage
 
 
@@ -21,7 +22,7 @@ class FilesMissing(MailAdminError):
 
 
 def fetch(outgoing_id: int) -> None:
-    """See to it that all files of a message are here. Raises FilesMissing.
+    """See to it that all files of a message are here. Raises FilesMissing, and RuleBroken if they are too much.
 
     Talks to the server where the forwarded message is, in transactions of its own; what was fetched once stays.
     """
@@ -35,11 +36,13 @@ def fetch(outgoing_id: int) -> None:
             fetching.fetch_files(about[1], [file.place])
             if not _take_over(file, about):
                 raise _failed(file, about)
+        with db.reading() as session:  # What it was said to have may have been less.
+            service.check_size(session, outgoing_id)
 
 
 def _missing(session: Session, outgoing_id: int) -> list[OutgoingFile]:
     query = select(OutgoingFile).where(OutgoingFile.outgoing_id == outgoing_id, OutgoingFile.content.is_(None))
-    return [file for file in session.scalars(query.order_by(OutgoingFile.id)) if file.size]
+    return list(session.scalars(query.order_by(OutgoingFile.id)))
 
 
 def _about(session: Session, outgoing_id: int, file: OutgoingFile) -> tuple[int, int]:

@@ -160,7 +160,7 @@ def _composing(work: Work) -> Iterator[Composed | None]:
 def _send(held: Held, work: Work, composed: Composed, conversation: Conversation, stop: "_Stop") -> None:
     def before_end() -> None:
         stop.check()
-        with db.transaction() as session:
+        with db.transaction(lasts=True) as session:
             outbox.hand_over(session, held, work)
 
     run: SyncRun | None = None
@@ -190,12 +190,18 @@ def _send(held: Held, work: Work, composed: Composed, conversation: Conversation
 
 
 def _with_token(work: Work) -> Work:
-    """`work` with a token that is good for some minutes, if the account signs in with one. Raises MailError."""
+    """`work` with a token that is good for some minutes, if the account signs in with one.
+
+    Raises MailError, or Withdrawn if the account was changed meanwhile, and has nothing to sign in with.
+    """
     if not isinstance(work.leg.how, Bearer):
         return work
-    oauth.make_fresh(work.account_id, boot.settings().rules)
-    with db.reading() as session:
-        return replace(work, leg=outbox.renewed(session, work))
+    try:
+        oauth.make_fresh(work.account_id, boot.settings().rules)
+        with db.reading() as session:
+            return replace(work, leg=outbox.renewed(session, work))
+    except MailAdminError as error:
+        raise Withdrawn(error.message) from error
 
 
 def _note_sent(work: Work, composed: Composed) -> SyncRun | None:

@@ -41,6 +41,7 @@ PREFIX = "sending:"  # of the leases
 LEASE_SECONDS = 60.0
 WAITS = tuple(timedelta(minutes=n) for n in (1, 5, 15, 60))  # between tries; then every hour
 GIVEN_UP_AFTER = timedelta(days=1)
+TURNS_UP_FOR, MOST_LOOKED_FOR = timedelta(days=30), 100
 REFUSED = (Category.AUTH, Category.OAUTH)
 _SHOWN = 5  # refused recipients that a sentence names
 
@@ -132,20 +133,21 @@ def take(session: Session, held: Held) -> Work | None:
     account = session.get(Account, int(held.name.removeprefix(PREFIX)), populate_existing=True)
     if account is None or not _may_go(session, account):
         return None
-    for outgoing in session.scalars(_due_of(account.id)).all():
+    while outgoing := session.scalars(_due_of(account.id).limit(1)).one_or_none():  # There may be many, and long ones.
         if outgoing.handed_over_at is not None:
             _make_unclear(outgoing)
+            session.flush()
             continue
         try:
             leg = _checked(session, account, outgoing)
         except RuleBroken as broken:
             make_draft(outgoing, problem=broken.message)
+            session.flush()
             continue
         outgoing.started_at, outgoing.tries = now(), outgoing.tries + 1
         session.flush()
         address = account.sender_address or account.address
         return Work(outgoing.id, outgoing.started_at, account.id, account.version, address, leg)
-    session.flush()
     return None
 
 
@@ -336,9 +338,9 @@ def _refused(error: RecipientsRefused) -> str:
 
 def settle_found(session: Session) -> list[SyncRun]:
     """Note which unclear messages have arrived, as the mail that was synced since says; the runs to ring for."""
-    unclear = select(OutgoingMessage).where(OutgoingMessage.progress == Progress.UNCLEAR)
+    newest = select(OutgoingMessage).where(_may_turn_up()).order_by(OutgoingMessage.handed_over_at.desc())
     runs = []
-    for outgoing in session.scalars(unclear.order_by(OutgoingMessage.id).limit(100)).all():
+    for outgoing in session.scalars(newest.limit(MOST_LOOKED_FOR)).all():
         names = names_of(outgoing.message_id, "")
         mine = MessageName.account_id == outgoing.account_id, MessageName.name_hash.in_(names)
         if names and session.scalar(select(MessageName.thread_id).where(*mine).limit(1)) is not None:
@@ -347,9 +349,14 @@ def settle_found(session: Session) -> list[SyncRun]:
 
 
 def are_unclear(session: Session) -> bool:
-    """Whether there are messages of which nobody knows whether they were sent."""
-    unclear = select(OutgoingMessage.id).where(OutgoingMessage.progress == Progress.UNCLEAR)
-    return session.scalar(unclear.limit(1)) is not None
+    """Whether there are messages that `settle_found` looks for."""
+    return session.scalar(select(OutgoingMessage.id).where(_may_turn_up()).limit(1)) is not None
+
+
+def _may_turn_up() -> ColumnElement[bool]:
+    """What is unclear and not so old that it is for its person alone to say what became of it."""
+    since = now() - TURNS_UP_FOR
+    return (OutgoingMessage.progress == Progress.UNCLEAR) & (OutgoingMessage.handed_over_at >= since)
 
 
 def give_up_on(session: Session, held: Held) -> None:

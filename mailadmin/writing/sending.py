@@ -65,6 +65,7 @@ class Conversation:
                 size=composed.size,
                 sender=composed.sender,
                 recipients=composed.recipients,
+                beyond_ascii=composed.is_beyond_ascii,
                 before_end=before_end,
                 seconds=ANSWER_SECONDS,
             )

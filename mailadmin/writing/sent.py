@@ -25,13 +25,16 @@ def note(session: Session, account: Account, outgoing: OutgoingMessage, copy: Ca
 
     `copy` makes what is filed in Sent, where the account wants that.
     """
+    content, actor = None, Actor(outgoing.person.name, outgoing.person_id)
+    if not filing_of(account).skipped:
+        with suppress(RuleBroken):  # It cannot be written any more, which is no reason to say that it was not sent.
+            content = copy()  # While the files are here.
     end(session, outgoing)
-    actor = Actor(outgoing.person.name, outgoing.person_id)
     if account.kind is not Kind.PERSONAL:  # Whose name stands in it, several people may have written.
         activity.record(session, actor, f"sent a message as {account.address}", account_id=account.id)
-    if not filing_of(account).skipped:
-        with suppress(RuleBroken):  # Too large for a copy, which is no reason to say that it was not sent.
-            _file(session, account, outgoing, copy(), actor)
+    if content is not None:
+        with suppress(RuleBroken):  # Too large for a copy.
+            _file(session, account, outgoing, content, actor)
     session.flush()
     _mark_answered(session, outgoing, actor)
     return hurried(session, account, outgoing)

@@ -4,6 +4,7 @@ A row is its person's alone. Everything here asks again what the person may do w
 away while a page is open. What a job does with a message that waits is in outbox.py.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -20,19 +21,19 @@ from mailadmin.errors import NotFound, RuleBroken
 from mailadmin.mail.types import Direction
 from mailadmin.organisation import service as organisation
 from mailadmin.people.models import Person
-from mailadmin.permissions import Actor
 from mailadmin.sync import reading
 from mailadmin.text import t
-from mailadmin.writing import addresses, beginning, composing, outbox
+from mailadmin.writing import addresses, beginning, composing, keeping, outbox
 from mailadmin.writing import templates as kept
 from mailadmin.writing.models import Intent, MailTemplate, OutgoingFile, OutgoingMessage, Progress
 from mailadmin.writing.typed import clean_name, clean_type, tidy_line, tidy_text
 
 LARGEST = 25_000_000  # bytes of all files of a message
-MOST_FILES = 100
+MOST_FILES = beginning.MOST_FILES
 SUBJECT_LENGTH, TEXT_LENGTH = beginning.SUBJECT_LENGTH, 500_000
-UNTOUCHED_FOR, SENT_FOR = timedelta(days=1), timedelta(days=30)
+UNTOUCHED_FOR, SENT_FOR = timedelta(days=7), timedelta(days=30)  # A page may stand open over a weekend.
 SUGGESTED = 8
+_ADDRESS = re.compile(r'[^\s<>(),;:"“”]+@[^\s<>(),;:"“”]+')
 _OPEN = (Progress.DRAFT, Progress.WAITING, Progress.UNCLEAR)
 
 
@@ -46,10 +47,9 @@ def why_not(account: Account) -> str:
 def senders(session: Session, person: Person) -> Sequence[Account]:
     """The accounts that may stand in From, the one that `person` writes from first at the beginning."""
     ids = [account_id for account_id, _ in access.mailboxes(session, person)]
-    query = access.visible_accounts(person).where(Account.id.in_(ids))
-    found = {account.id: account for account in session.scalars(query).unique()}
-    mine = [found[account_id] for account_id in ids if account_id in found]
-    return [account for account in mine if not why_not(account) and access.may_send(session, person, account)]
+    query = access.sendable_accounts(person).where(Account.id.in_(ids))
+    found = {account.id: account for account in session.scalars(query).unique() if not why_not(account)}
+    return [found[account_id] for account_id in ids if account_id in found]
 
 
 def begin(
@@ -65,11 +65,13 @@ def begin(
     """A new draft of `person` as `account`; an answer, or what forwards, the message `about_id` of that account.
 
     `to_all`: a reply goes to all recipients. `to` is for a new message. It is listed once something was changed.
-    Raises NotFound if that message is gone, RuleBroken if the person may not send, or the account cannot.
+    Raises NotFound if that message is gone, RuleBroken if the person may not send or has too many drafts, or the
+    account cannot.
     """
     account = access.get_sendable(session, person, account.id)
     if said := why_not(account):
         raise RuleBroken(said)
+    keeping.make_room(session, person)
     outgoing = OutgoingMessage(account=account, person=person, intent=intent, version=1)
     outgoing.to = tidy_text(to)[: addresses.LONGEST]
     session.add(outgoing)
@@ -237,6 +239,13 @@ def _too_large(name: str = "") -> RuleBroken:
     return RuleBroken(said, field="files")
 
 
+def check_size(session: Session, outgoing_id: int) -> None:
+    """Raises RuleBroken (field `files`) if the files of a message are too much for one."""
+    query = select(func.sum(OutgoingFile.size)).where(OutgoingFile.outgoing_id == outgoing_id)
+    if (session.scalar(query) or 0) > LARGEST:
+        raise _too_large()
+
+
 def detach(session: Session, outgoing: OutgoingMessage, file_id: int) -> None:
     """Remove a file; nothing happens where there is none of this id in the message."""
     lock(session, outgoing)
@@ -251,7 +260,7 @@ def detach(session: Session, outgoing: OutgoingMessage, file_id: int) -> None:
 # What becomes of it.
 
 
-def send(session: Session, outgoing: OutgoingMessage, *, actor: Actor) -> None:
+def send(session: Session, outgoing: OutgoingMessage) -> None:
     """Let a draft be sent; ring "outgoing" after the commit.
 
     Raises RuleBroken at the field that has to change: `to`, `cc`, `bcc` (then it is addresses.WrongRecipients, which
@@ -266,8 +275,7 @@ def send(session: Session, outgoing: OutgoingMessage, *, actor: Actor) -> None:
     if said := why_not(account) or outbox.trouble(account):
         raise RuleBroken(said, field="account_id")
     found = addresses.recipients(to=outgoing.to, cc=outgoing.cc, bcc=outgoing.bcc)
-    if sum(file.size for file in files(session, outgoing)) > LARGEST:
-        raise _too_large()
+    check_size(session, outgoing.id)
     outbox.put(session, outgoing, message_id=composing.new_id(account))
     composing.heading(outgoing, found)  # It can be written.
     _touch(outgoing)
@@ -288,9 +296,10 @@ def waits_for(session: Session, outgoing: OutgoingMessage) -> str:
 def problem_field(outgoing: OutgoingMessage) -> str:
     """The form field at which `outgoing.problem` belongs: that of a recipient whom it names; empty: none."""
     if outgoing.progress is Progress.DRAFT and outgoing.problem:
+        named = {one.strip(".'?!").lower() for one in _ADDRESS.findall(outgoing.problem)}
         for field in addresses.FIELDS:
             boxes, _ = addresses.read(getattr(outgoing, field))
-            if any(box.address in outgoing.problem or box.envelope in outgoing.problem for box in boxes):
+            if any({box.address.lower(), box.envelope.lower()} & named for box in boxes):
                 return field
     return ""
 
@@ -331,7 +340,7 @@ def settle_unclear(session: Session, outgoing: OutgoingMessage, *, has_arrived: 
         return
     outbox.make_draft(outgoing, problem="")
     session.flush()
-    send(session, outgoing, actor=Actor(outgoing.person.name, outgoing.person_id))
+    send(session, outgoing)
 
 
 # Templates and contacts.
@@ -376,7 +385,7 @@ def suggestions(session: Session, person: Person, words: str) -> list[str]:
 
 
 def forget_old(session: Session) -> None:
-    """Delete drafts that nobody has touched for a day, and what was sent a month ago."""
+    """Delete drafts in which nobody has changed anything for a week, and what was sent a month ago."""
     moment = now()
     untouched = (
         OutgoingMessage.progress == Progress.DRAFT,

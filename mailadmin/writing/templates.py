@@ -1,6 +1,7 @@
 """The texts with which people of the organisation begin a message, and how administrators keep them."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +17,7 @@ from mailadmin.writing.typed import tidy_line, tidy_text
 
 MOST, NAME_LENGTH, SUBJECT_LENGTH, TEXT_LENGTH = 200, 60, 200, 20_000
 PLACEHOLDERS = ("name", "team", "account", "contact")
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def everything(session: Session) -> Sequence[MailTemplate]:
@@ -43,8 +45,27 @@ def add(session: Session, *, name: str, subject: str, text: str, actor: Actor) -
     return template
 
 
-def change(session: Session, template: MailTemplate, *, name: str, subject: str, text: str, actor: Actor) -> None:
-    """Let `template` be this from now on. Raises RuleBroken as `add` does."""
+def version_of(template: MailTemplate) -> int:
+    """A number that is another one after every change."""
+    return (template.changed_at - _BEGINNING) // timedelta(microseconds=1)
+
+
+def change(
+    session: Session,
+    template: MailTemplate,
+    *,
+    name: str,
+    subject: str,
+    text: str,
+    actor: Actor,
+    version: int | None = None,
+) -> None:
+    """Let `template` be this from now on; `version` is that of the template as the administrator saw it.
+
+    Raises RuleBroken as `add` does, and at the field `version` when somebody else was faster.
+    """
+    if version is not None:
+        _lock(session, template, version)
     before = {"name": template.name, "subject": template.subject, "text": template.text}
     _take(session, template, name, subject, text)
     after = {"name": template.name, "subject": template.subject, "text": template.text}
@@ -54,6 +75,14 @@ def change(session: Session, template: MailTemplate, *, name: str, subject: str,
     _store(session, template)
     detail = activity.difference(before, after)
     activity.record(session, actor, f"changed the template {template.name}", detail=detail)
+
+
+def _lock(session: Session, template: MailTemplate, version: int) -> None:
+    """Let two administrators who save at once go one after the other."""
+    session.refresh(template, with_for_update=True)
+    if version_of(template) != version:
+        said = t("Somebody else changed this template meanwhile. To put what you see here in its place, save again.")
+        raise RuleBroken(said, field="version")
 
 
 def remove(session: Session, template: MailTemplate, *, actor: Actor) -> None:

@@ -39,6 +39,8 @@ WORDS_BEFORE = (
 
 
 def upgrade() -> None:
+    # First, since it takes long: what comes after it locks tables that every page and every sync writes to.
+    _on_postgresql(WORDS)
     op.create_table(
         "mail_template",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -118,7 +120,7 @@ def upgrade() -> None:
     with op.batch_alter_table("sign_in_provider", schema=None) as batch_op:
         batch_op.add_column(sa.Column("proofs", sa.Text(), server_default="", nullable=False))
 
-    _on_postgresql(WORDS)
+    op.add_column("message", sa.Column("reply_to", sa.Text(), server_default="", nullable=False))
 
 
 def _on_postgresql(statements: tuple[str, ...]) -> None:
@@ -129,6 +131,7 @@ def _on_postgresql(statements: tuple[str, ...]) -> None:
 
 def downgrade() -> None:
     _on_postgresql(WORDS_BEFORE)
+    op.drop_column("message", "reply_to")
     with op.batch_alter_table("sign_in_provider", schema=None) as batch_op:
         batch_op.drop_column("proofs")
 

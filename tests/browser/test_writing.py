@@ -119,7 +119,7 @@ def test_answer_is_begun_left_resumed_refused_and_sent(page: Page, box: Box, sin
     assert sent["From"] == "Wim de Vries <wim@example.org>"
     assert sent["In-Reply-To"] == sent["References"] == "<1@halden.example>"
     body = sent.get_body().get_content().replace("\r\n", "\n")
-    for part in (TEMPLATE, "-- \nWim de Vries, Harbour Lamps", "> we would like a quote for 40 desk lamps."):
+    for part in (TEMPLATE, "\n\nWim de Vries, Harbour Lamps\n\nOn ", "> we would like a quote for 40 desk lamps."):
         assert part in body
     assert [each.get_filename() for each in sent.iter_attachments()] == ["plan.pdf"]
     eventually(lambda: [copy["Message-ID"] for copy in _copies(box)] == [sent["Message-ID"]])

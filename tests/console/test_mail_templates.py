@@ -34,7 +34,8 @@ def test_template_is_written_listed_changed_and_deleted(ada_at: Browser) -> None
     assert "Quote for {contact}" in page.words()
     path = f"/templates/{stored()[0].id}"
     assert ada_at.get(path).value("name") == "Quote"
-    ada_at.post(path, {**QUOTE, "name": "Offer", "subject": ""})
+    version = ada_at.get(path).one("input", name="version").get("value")
+    ada_at.post(path, {**QUOTE, "name": "Offer", "subject": "", "version": version})
     assert [(each.name, each.subject) for each in stored()] == [("Offer", "")]
     assert "Delete the template Offer?" in ada_at.get(f"{path}/delete").words()
     assert "Delete the template Offer?" in ada_at.get(f"{path}/delete", htmx=True).words()
@@ -67,6 +68,31 @@ def test_what_a_template_cannot_be_is_said_at_its_field(
         QUOTE["subject"] if field != "subject" else "Quote"
     )
     assert len(stored()) == 1
+
+
+@both_databases
+def test_second_administrator_is_told_and_may_win(ada_at: Browser) -> None:
+    path = f"/templates/{a_template()}"
+    first, second = ({"version": ada_at.get(path).one("input", name="version").get("value")} for _ in range(2))
+    ada_at.post(path, {**QUOTE, "text": "One", **first})
+    refused = ada_at.post(path, {**QUOTE, "text": "Two", **second})
+    assert (refused.status, refused.value("text"), stored()[0].text) == (422, "Two", "One")
+    assert "Somebody else changed this template meanwhile." in refused.words()
+    again = {"version": refused.one("input", name="version").get("value")}
+    ada_at.post(path, {**QUOTE, "text": "Two", **again})
+    assert stored()[0].text == "Two"
+
+
+def test_template_of_number_zero_is_none(ada_at: Browser) -> None:
+    assert {ada_at.get("/templates/0").status, ada_at.post("/templates/0", QUOTE).status} == {404}
+    assert ada_at.post("/templates/0/preview", QUOTE).status == 404
+    assert stored() == []
+
+
+def test_text_of_a_template_keeps_the_blanks_of_its_language(ada_at: Browser) -> None:
+    text = "12\u00a0000\u202f€ می\u200cخواهم\u200f"
+    ada_at.post("/templates/new", {**QUOTE, "text": text, "subject": "東京\u3000{contact}"})
+    assert stored()[0].text == text
 
 
 def test_preview_shows_placeholders_filled_and_stores_nothing(ada_at: Browser) -> None:

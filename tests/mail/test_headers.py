@@ -101,6 +101,20 @@ def test_recipients_of_to_and_cc_come_as_pairs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "reply_to"),
+    [
+        ("", ""),
+        ("Reply-To: ada@example.org", ""),
+        ("Reply-To: =?utf-8?q?Ren=C3=A9e?= <renee@example.org>", "Renée <renee@example.org>"),
+        ("Reply-To: desk@example.org,\r\n ada@example.org", "desk@example.org, ada@example.org"),
+        ("Reply-To: nobody at all", "nobody at all"),
+    ],
+)
+def test_reply_to_is_kept_where_it_says_more_than_from(field: str, reply_to: str) -> None:
+    assert read_heading(f"From: Ada <ada@example.org>\r\n{field}\r\n".encode()).reply_to == reply_to
+
+
+@pytest.mark.parametrize(
     ("field", "is_bulk"),
     [
         ("List-Id: <offers.example.org>", True),

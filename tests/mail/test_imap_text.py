@@ -102,3 +102,17 @@ def test_structures_that_were_asked_for_ahead_are_asked_for_once() -> None:
     assert found is not None
     assert (found.type, found.number) == ("text/plain", "1")
     assert sum("FETCH" in line for line in heard) == 1
+
+
+def test_a_server_that_is_busy_with_every_message_is_asked_for_a_few() -> None:
+    wanted = [(uid, "1") for uid in range(1, 201)]
+    found, heard = contents({"UID FETCH": (b"TAG NO Server Unavailable. 15\r\n",)}, wanted)
+    assert found == {}
+    assert len(heard) < 30
+
+
+def test_many_damaged_messages_cost_no_other_its_text() -> None:
+    wanted = [(uid, "1") for uid in range(1, 33)]
+    script: Script = {"UID FETCH": (b"TAG NO Server Unavailable. 15\r\n",)}
+    script |= {f"UID FETCH {uid} (": (part(uid, b"1", b"one"), DONE) for uid in (1, 32)}
+    assert set(contents(script, wanted)[0]) == {(1, "1"), (32, "1")}

@@ -221,6 +221,8 @@ def test_new_folder_is_checked_and_wished_for(here: Browser, account: Account) -
     here.post(address, {"name": "Größe  1", "parent": parent})
     made = folder_of(account, "Offers/Größe 1")
     assert (made.is_wished, made.is_active, made.name) == (True, True, "Größe 1")
+    here.post(address, {"name": "نامه\u200cها", "parent": ""})
+    assert folder_of(account, "نامه\u200cها").is_wished, "without what parts the letters it is another word"
 
 
 @both_databases

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import select
 
 from mailadmin import db
 from mailadmin.access.models import Access
@@ -14,6 +15,7 @@ from mailadmin.people.models import Person
 from mailadmin.permissions import SYSTEM
 from mailadmin.sync import changes
 from mailadmin.sync.models import Message
+from mailadmin.writing.models import OutgoingMessage, Progress
 from tests.conftest import both_databases
 from tests.mailbox.test_routes import a_message, an_account_of, change_folder
 from tests.pages import Browser
@@ -26,9 +28,10 @@ def account(ada: Person) -> Account:
     return made
 
 
-def mark_of(account: Account) -> str:
+def mark_of(account: Account, email: str = "ada@example.com") -> str:
     with db.reading() as session:
-        return freshness.mark(session, session.get(Account, account.id))
+        person = session.scalars(select(Person).where(Person.email == email)).one()
+        return freshness.mark(session, session.get(Account, account.id), person)
 
 
 def ask(browser: Browser, account: Account, **values: Any) -> Any:
@@ -61,6 +64,22 @@ def test_whatever_a_run_leaves_in_a_folder_is_news(account: Account, moved: dict
     old = mark_of(account)
     change_folder(account, "INBOX", **moved)
     assert mark_of(account) != old
+
+
+@both_databases
+def test_ones_own_drafts_are_news_and_how_far_they_are(account: Account, ada: Person, wim: Person) -> None:
+    old, of_wim = mark_of(account), mark_of(account, wim.email)
+    with db.transaction() as session:
+        draft = OutgoingMessage(account_id=account.id, person_id=ada.id, progress=Progress.WAITING, version=2)
+        session.add(draft)
+        session.flush()
+        draft_id = draft.id
+    waiting = mark_of(account)
+    assert waiting != old
+    with db.transaction() as session:
+        session.get_one(OutgoingMessage, draft_id).progress = Progress.UNCLEAR
+    assert mark_of(account) not in (old, waiting)
+    assert mark_of(account, wim.email) == of_wim, "nobody hears of the drafts of others"
 
 
 def test_what_somebody_else_does_here_is_news(ada_at: Browser, account: Account) -> None:

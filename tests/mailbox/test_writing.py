@@ -1,7 +1,9 @@
 """Writing a message on its pages: drafts, templates, sending, and what becomes of it."""
 
+from urllib.parse import urlencode
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mailadmin import db, queue
 from mailadmin.access.models import Access
@@ -11,7 +13,7 @@ from mailadmin.contacts.models import Contact
 from mailadmin.db import now
 from mailadmin.people.models import Person
 from mailadmin.permissions import SYSTEM
-from mailadmin.writing import templates
+from mailadmin.writing import keeping, service, templates
 from mailadmin.writing.models import Intent, OutgoingMessage, Progress
 from tests import factories
 from tests.access.factories import give
@@ -177,6 +179,70 @@ def test_contacts_are_suggested_for_the_last_address(here: Browser, account: Acc
     page = here.get(path, htmx=True)
     assert [e.get("value") for e in page.all("option")] == [f"b@x.example, {NORA}"]
     assert here.get(path).status == 303
+
+
+def test_suggestion_keeps_all_that_was_typed(here: Browser, account: Account) -> None:
+    with db.transaction() as session:
+        session.add(Contact(address="nora@halden.example", name="Feldt, Nora", account_id=account.id))
+    began(here, account)
+
+    def suggested(line: str) -> list[str | None]:
+        page = here.get(f"/mailbox/drafts/{latest().id}/people?{urlencode({'field': 'to', 'to': line})}", htmx=True)
+        return [e.get("value") for e in page.all("option")]
+
+    whole = '"Feldt, Nora" <nora@halden.example>'
+    assert suggested('b@x.example; "Feldt, No') == [f"b@x.example; {whole}"], "the comma is part of the name"
+    assert suggested('"Berg, Kim" <kim@x.example>, feld') == [f'"Berg, Kim" <kim@x.example>, {whole}']
+    assert suggested("b@x.example, " * 400 + "feld") == [], "it would stand in the place of all of them"
+
+
+def test_blanks_and_joiners_of_other_languages_are_sent_as_they_were_typed(here: Browser, account: Account) -> None:
+    text = "12\u202f000\u00a0€ می\u200cخواهم \u200fעברית 東京\u3000太郎 👩\u200d💻 \ue000"
+    typed_in = {"subject": "می\u200cخواهم", "text": f"{text}\x00\x1b\ud800".encode("utf-8", "surrogatepass")}
+    do(here, began(here, account), "save", to="علی\u200cرضا <a@x.example>\u200e", **typed_in)
+    assert (latest().to, latest().subject) == ("علی\u200cرضا <a@x.example>", "می\u200cخواهم")
+    assert latest().text.startswith(text)
+    assert not {"\0", "\x1b", "\ud800"} & set(latest().text)
+    page = do(here, here.get(f"/mailbox/drafts/{latest().id}"), "send", follow=False)
+    assert page.error("to") == ""
+
+
+def test_there_is_a_most_of_drafts_and_pages_that_were_only_opened_make_room(
+    here: Browser, account: Account, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST", 2)
+    monkeypatch.setattr(keeping, "MOST_UNTOUCHED", 2)
+
+    def number() -> int:
+        with db.reading() as session:
+            return session.scalar(select(func.count()).select_from(OutgoingMessage))
+
+    for _ in range(4):
+        page = began(here, account)
+    assert number() == 2
+    do(here, page, "save", text="One")
+    do(here, began(here, account), "save", text="Two")
+    assert "You have 2 drafts, and no more are kept." in began(here, account).words()
+    assert number() == 3
+
+
+def test_who_begins_messages_without_end_is_stopped(here: Browser, account: Account) -> None:
+    path = f"/mailbox/{account.id}/messages/999999/forward"
+    answers = {here.post(path).status for _ in range(61)}
+    assert answers == {404, 429}
+
+
+def test_saving_looks_once_for_the_accounts_that_may_send(
+    here: Browser, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    senders = service.senders
+    monkeypatch.setattr(service, "senders", lambda session, person: asked.append(1) or senders(session, person))
+    page = began(here, account)
+    for deed in ("save", "files", "template", "send"):
+        asked.clear()
+        do(here, page, deed, htmx=True, follow=False, text=deed, to="b@x.example", template="9")
+        assert len(asked) == 1, deed
 
 
 def test_from_offers_all_accounts_that_may_send_and_changes_the_draft(

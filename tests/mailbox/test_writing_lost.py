@@ -42,8 +42,42 @@ def test_second_window_is_told_and_may_win(here: Browser, account: Account) -> N
     assert latest().text == "Two"
     sent = do(here, first, "send", htmx=True, follow=False, text="One", to="b@x.example")
     assert sent.status == 422
+    assert "Below you can keep what you see here" in sent.words()
     assert sent.value("text") == "One"
     assert latest().progress is Progress.DRAFT
+
+
+@pytest.mark.parametrize("deed", ["send", "files", "template"])
+def test_old_window_does_not_win_by_itself_after_a_button_was_refused(
+    here: Browser, account: Account, deed: str
+) -> None:
+    first = began(here, account)
+    second = here.get(f"/mailbox/drafts/{latest().id}")
+    do(here, second, "save", text="Two")
+    refused = do(here, first, deed, htmx=True, follow=False, text="One", to="b@x.example", template="1")
+    assert refused.status == 422
+    old = refused.one("input", name="version").get("value")
+    assert do(here, first, "save", htmx=True, follow=False, text="One, on", version=old).status == 422
+    assert latest().text == "Two"
+    over = refused.one("button", name="over").get("value")
+    assert do(here, first, "save", htmx=True, follow=False, text="One", version=old, over=over).status == 200
+    assert latest().text == "One"
+
+
+def test_without_scripts_the_second_try_wins(here: Browser, account: Account) -> None:
+    first = began(here, account)
+    second = here.get(f"/mailbox/drafts/{latest().id}")
+    do(here, second, "save", text="Two")
+    refused = do(here, first, "save", text="One")
+    assert (refused.status, latest().text) == (422, "Two")
+    do(here, refused, "save")
+    assert latest().text == "One"
+
+
+@pytest.mark.parametrize("number", ["9" * 23, "-1", "x"])
+def test_account_that_no_row_can_be_is_refused(here: Browser, account: Account, number: str) -> None:
+    refused = do(here, began(here, account), "save", text="Kept", account_id=number, follow=False)
+    assert (refused.status, refused.value("text"), refused.value("account_id")) == (422, "Kept", str(account.id))
 
 
 def test_window_is_not_taken_for_another_when_it_was_faster_than_its_own_saving(
@@ -86,6 +120,15 @@ def test_too_much_is_said_at_the_files(here: Browser, account: Account, size: in
     assert size > 64_000_000 or latest().text == "Kept"
 
 
+@pytest.mark.parametrize("htmx", [True, False], ids=["htmx", "plain"])
+def test_too_much_for_a_draft_that_is_gone_is_refused(here: Browser, account: Account, htmx: bool) -> None:
+    page = began(here, account)
+    draft_id = latest().id
+    here.post(f"/mailbox/drafts/{draft_id}/discard")
+    fields = typed(page, files=(io.BytesIO(bytes(65_000_000)), "film.mp4"))
+    assert here.post(f"/mailbox/drafts/{draft_id}/files", fields, htmx=htmx).status == 413
+
+
 def test_other_pages_take_no_more_than_before(here: Browser, account: Account) -> None:
     large = {"to": "x" * 2_000_000}
     assert here.post(f"/mailbox/{account.id}/write", large).status == 413
@@ -120,6 +163,27 @@ def test_ended_session_gives_back_what_was_typed(
     kept = lost(app, page, f"{path}/save", htmx=htmx, browser=here, text="Half an hour", csrf_token=token)
     assert kept.status in (200, 303)
     assert latest().text == "Half an hour"
+
+
+def test_typing_a_recipient_leads_nobody_away_when_the_session_has_ended(here: Browser, account: Account) -> None:
+    began(here, account)
+    path = f"/mailbox/drafts/{latest().id}/people?field=to&to=n"
+    with db.transaction() as session:
+        session.query(SignIn).delete()
+    answer = here.get(path, htmx=True)
+    assert (answer.status, answer.text, answer.headers.get("HX-Redirect")) == (401, "", None)
+    assert here.get(path).location.startswith("/sign-in")
+
+
+def test_who_is_stopped_gets_back_what_was_typed(app: Flask, here: Browser, account: Account) -> None:
+    page = began(here, account)
+    path = f"/mailbox/drafts/{latest().id}/send"
+    for _ in range(60):
+        here.post(f"/mailbox/drafts/{latest().id + 1}/send")
+    assert lost(app, page, path, htmx=True, browser=here, text="Kept").status == 429
+    answer = lost(app, page, path, htmx=False, browser=here, text="Kept")
+    assert (answer.status, answer.words(answer.one("textarea"))) == (429, "Kept")
+    assert "too much in a short time" in answer.words()
 
 
 def test_strangers_page_gets_nothing_back(here: Browser, account: Account) -> None:

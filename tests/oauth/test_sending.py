@@ -8,8 +8,7 @@ from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, Health
 from mailadmin.mail.types import Direction
 from mailadmin.people.models import Person
-from mailadmin.permissions import SYSTEM
-from mailadmin.writing import service
+from mailadmin.writing import jobs, service
 from mailadmin.writing.jobs import drain_outgoing
 from mailadmin.writing.models import OutgoingMessage, Progress
 from tests.access.factories import give
@@ -31,7 +30,7 @@ def account(house: House, harbour: Harbour, wim: Person) -> Account:
         give(session, person, account)
         outgoing = service.begin(session, person, account, to="nora@halden.example")
         service.save(session, outgoing, **typed(outgoing, text="Hello"))
-        service.send(session, outgoing, actor=SYSTEM)
+        service.send(session, outgoing)
     return found
 
 
@@ -83,6 +82,21 @@ def test_where_the_new_token_is_refused_too_the_account_is_in_trouble_and_the_me
         assert found.outgoing_health is Health.NEEDS_ATTENTION
     assert outcome().progress is Progress.DRAFT
     assert outcome().problem
+
+
+def test_an_account_that_loses_what_it_signs_in_with_meanwhile_makes_a_draft_that_says_so(
+    harbour: Harbour, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disconnected(*_: object) -> None:
+        with db.transaction() as session:
+            found = accounts.get(session, account.id)
+            found.credentials.clear()
+
+    monkeypatch.setattr(jobs.oauth, "make_fresh", disconnected)
+    before = harbour.sink.sign_ins
+    drain_outgoing()
+    assert (outcome().progress, harbour.sink.sign_ins) == (Progress.DRAFT, before)
+    assert "no password" in outcome().problem
 
 
 def test_a_withdrawn_grant_makes_a_draft_of_the_message_without_a_knock(

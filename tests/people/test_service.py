@@ -116,11 +116,16 @@ def test_what_is_no_address_is_refused(session: Session, email: str) -> None:
     assert refused.value.field == "email"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 121, "Ada\0", "Ada\x1b[2J"])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 121, "Ada\0", "Ada\x1b[2J", "Ada\u202e"])
 def test_what_is_no_name_is_refused(session: Session, name: str) -> None:
     with pytest.raises(RuleBroken) as refused:
         a_person(session, name=name)
     assert refused.value.field == "name"
+
+
+def test_name_is_kept_as_its_language_writes_it(session: Session) -> None:
+    assert a_person(session, name="علی\u200cرضا").name == "علی\u200cرضا"
+    assert a_person(session, email="taro@example.com", name="東京\u3000太郎").name == "東京 太郎"
 
 
 def test_a_password_may_hold_a_part_of_the_name_among_other_words(session: Session) -> None:

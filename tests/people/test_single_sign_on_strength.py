@@ -62,6 +62,8 @@ def test_what_stands_for_a_second_factor_is_asked_for_and_named_in_the_trail(
     assert f"second factor: {NAMED}" in ada_at.get("/audit?kind=sign-ins").words()
     page = ada_at.post(f"/settings/sign-in/{provider_id}", fields(idp, secret="", proofs="x" * 101))
     assert page.error("proofs") == "Name a few short values, separated by spaces."
+    page = ada_at.post(f"/settings/sign-in/{provider_id}", fields(idp, secret="", proofs="mfa PWD"))
+    assert page.error("proofs") == "“PWD” is not a second factor."
 
 
 def test_contexts_of_microsoft_are_asked_for_in_its_own_way(booted: object) -> None:

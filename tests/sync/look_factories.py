@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from mailadmin import db, leases
-from mailadmin.accounts.models import Account
+from mailadmin.accounts.models import Account, Health
 from mailadmin.sync.models import RunOutcome, SyncRun
-from tests.sync.factories import Box, account_now, synced
+from tests.sync.factories import Box, account_now, folder_of, synced
 
 
 def make_due(account: Account, **values: Any) -> Account:
@@ -27,6 +28,18 @@ def whole(box: Box, *folders: str, **wanted: Any) -> Account:
     account = box.account(*folders, **wanted)
     assert synced(account, batch=100).outcome is RunOutcome.COMPLETE
     return make_due(account, audited_at=db.now(), audit_agrees=True)
+
+
+def make_whole(account: Account) -> Account:
+    """`account`, of a server that nobody can ask, as if it had been read."""
+    folder = folder_of(account)
+    with db.transaction() as session:
+        row = session.merge(folder)
+        row.is_complete, row.uidvalidity, row.uidnext, row.messages, row.modseq = True, 7, 1, 0, 1
+        row.window = "everything"
+    long_ago = db.now() - timedelta(hours=1)
+    values = {"health": Health.HEALTHY, "synced_at": long_ago, "audited_at": db.now(), "audit_agrees": True}
+    return make_due(account, **values)
 
 
 def runs_of(account: Account) -> Sequence[SyncRun]:

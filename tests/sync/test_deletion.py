@@ -1,5 +1,6 @@
 """An account is deleted: nothing of it is left but the audit trail, and a sync that runs stops at once."""
 
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -15,14 +16,14 @@ from mailadmin.accounts.service import Login
 from mailadmin.activity import service as activity
 from mailadmin.config import Settings
 from mailadmin.connections import service as connections
-from mailadmin.mail.types import Server, ServerProtocol, TLSMode
+from mailadmin.mail.types import Direction, Server, ServerProtocol, TLSMode
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM
 from mailadmin.sealed import SealedSecret, Secret
-from mailadmin.sync import going
+from mailadmin.sync import going, run
+from mailadmin.sync.going import MustEnd
 from mailadmin.sync.jobs import purge
 from mailadmin.sync.models import Folder, Message, SyncRun
-from mailadmin.sync.run import perform
 from tests.accounts import factories
 from tests.conftest import both_databases
 from tests.servers.silent import Listener, imap_script
@@ -61,8 +62,8 @@ def test_sync_stops_though_the_server_says_nothing(
     heard: list[str] = []
     with Listener(imap_script(SCRIPT, heard)) as server:
         account = an_account(server=Server(ServerProtocol.IMAP, "127.0.0.1", server.port, TLSMode.NONE))
-        run = a_run(account)
-        thread = threading.Thread(target=perform, args=[run.id])
+        begun = a_run(account)
+        thread = threading.Thread(target=run.perform, args=[begun.id])
         thread.start()
         waited_until(lambda: any(command.startswith(("EXAMINE", "STATUS")) for command in heard))
         began = time.monotonic()
@@ -86,6 +87,34 @@ def waited_until(is_so: Any) -> None:
     while not is_so():
         assert time.monotonic() < ends
         threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("silent_at", ["CAPABILITY", "AUTHENTICATE"])
+def test_process_that_has_to_end_while_it_signs_in_closes_the_connection(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch, silent_at: str
+) -> None:
+    boot.start(replace(booted, rules=replace(booted.rules, plaintext=True)))
+    monkeypatch.setattr(run, "WATCH_SECONDS", 0.1)
+    heard: list[str] = []
+    speak = imap_script(SCRIPT | {silent_at: (b"* OK wait\r\n",)}, heard)
+
+    def until_it_is_closed(client: socket.socket, over: threading.Event) -> None:
+        speak(client, over)
+        heard.append("closed")
+
+    def end() -> None:
+        if any(command.startswith(silent_at) for command in heard):
+            raise MustEnd
+
+    with Listener(until_it_is_closed) as server:
+        account = an_account(server=Server(ServerProtocol.IMAP, "127.0.0.1", server.port, TLSMode.NONE))
+        with db.reading() as session:
+            leg = accounts.leg(session, session.get_one(Account, account.id), Direction.INCOMING)
+        assert leg
+        with pytest.raises(MustEnd) as ended:
+            run.open_incoming(leg, end)
+        waited_until(lambda: heard[-1] == "closed")
+        assert ended.tb  # It holds the connection, so that nobody else has closed it.
 
 
 def test_steps_of_a_run_are_watched_often_enough() -> None:

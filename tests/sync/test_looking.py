@@ -16,13 +16,13 @@ from mailadmin.accounts.models import Account, Health
 from mailadmin.mail.types import Server, ServerProtocol, TLSMode
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM
-from mailadmin.sync import lookable, looking, run, service
+from mailadmin.sync import lanes, lookable, looking, run, service
 from mailadmin.sync.models import RunKind, RunOutcome
 from tests.conftest import both_databases
 from tests.pages import Browser
 from tests.real import eventually
-from tests.sync.factories import Box, a_run, account_now, an_account, change, flags_of, folder_of, stored_run
-from tests.sync.look_factories import held, knocks, make_due, runs_of, whole
+from tests.sync.factories import Box, a_run, account_now, an_account, change, flags_of, stored_run
+from tests.sync.look_factories import held, knocks, make_due, make_whole, runs_of, whole
 
 
 def was_looked_at(account: Account) -> bool:
@@ -68,7 +68,6 @@ NEWS: dict[str, Callable[[Box], None]] = {
 }
 
 
-@both_databases
 @pytest.mark.parametrize("news", NEWS)
 def test_whatever_is_new_on_the_server_is_found_and_left_to_a_run(box: Box, news: str) -> None:
     box.deliver(3)
@@ -94,9 +93,9 @@ def before(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
     real = run.open_incoming
 
     def arrange(deed: Callable[[], object]) -> None:
-        def opening(leg: accounts.Leg, watch: Callable[[], None] | None = None) -> run.Timed:
+        def opening(leg: accounts.Leg, watch: Callable[[], None], *, budget: int) -> run.Timed:
             deed()
-            return real(leg, watch)
+            return real(leg, watch, budget=budget)
 
         monkeypatch.setattr(looking, "open_incoming", opening)
 
@@ -204,24 +203,27 @@ def test_a_refused_password_pauses_the_account_after_one_knock_with_the_diagnosi
     assert knocks(box, wrong) == 1
 
 
+def test_what_goes_wrong_after_the_sign_in_is_for_a_run_to_tell(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = whole(box)
+    monkeypatch.setattr(looking, "ASK_SECONDS", 0.0)
+    looking.look_around()
+    assert [each.finished_at for each in runs_of(account)[1:]] == [None]
+    assert account_now(account).health is Health.HEALTHY
+
+
+def test_a_look_reads_no_more_than_it_may(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = whole(box)
+    monkeypatch.setattr(looking, "BUDGET", 50)  # Not even what is said before the sign-in.
+    looking.look_around()
+    assert [each.outcome for each in runs_of(account)[1:]] == [RunOutcome.FAILED]
+
+
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that takes connections and never says a word."""
     monkeypatch.setattr(run, "OPEN_SECONDS", 1.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield Server(ServerProtocol.IMAP, "127.0.0.1", listener.getsockname()[1], TLSMode.IMPLICIT)
-
-
-def make_whole(account: Account) -> Account:
-    """`account`, of a server that nobody can ask, as if it had been read."""
-    folder = folder_of(account)
-    with db.transaction() as session:
-        row = session.merge(folder)
-        row.is_complete, row.uidvalidity, row.uidnext, row.messages, row.modseq = True, 7, 1, 0, 1
-        row.window = "everything"
-    long_ago = db.now() - timedelta(hours=1)
-    values = {"health": Health.HEALTHY, "synced_at": long_ago, "audited_at": db.now(), "audit_agrees": True}
-    return make_due(account, **values)
 
 
 def test_servers_that_are_silent_keep_no_other_account_waiting(box: Box, silent: Server) -> None:
@@ -251,14 +253,14 @@ def test_after_a_kill_the_accounts_are_looked_at_again(box: Box, silent: Server)
     account, hung = whole(box), make_whole(an_account(server=silent))
     if (child := os.fork()) == 0:
         db.database().forget_connections()
-        looking.GATHER_SECONDS = 60.0  # It has looked at the other, and has not written that.
+        lanes.GATHER_SECONDS = 60.0  # It has looked at the other, and has not written that.
         looking.look_around()
         os._exit(0)
     eventually(lambda: len(held()) == 2)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with db.transaction() as session:
-        assert leases.break_dead(session) == 2
+        assert leases.break_dead(session) == 3  # also that of whoever looks
     with db.transaction() as session:
         service.catch_up(session)
         session.get_one(Account, hung.id).next_sync_at = None

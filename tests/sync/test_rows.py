@@ -39,6 +39,7 @@ def test_everything_that_is_known_of_a_message_is_stored(account: Account) -> No
         message_id="<1@example.org>",
         recipients=(("Ada", "Ada@Example.org"), ("", "ada@example.org"), ("Wim", "wim@example.org"), ("none", "")),
         is_bulk=True,
+        reply_to="Desk <desk@example.org>",
         refers_to=("<0@example.org>", "<00@example.org>"),
         content_hash=b"0123456789abcdef",
         email_id="M1",
@@ -49,6 +50,7 @@ def test_everything_that_is_known_of_a_message_is_stored(account: Account) -> No
     assert (stored.received_at, stored.sent_at) == (MOMENT, MOMENT - timedelta(days=1))
     assert (stored.size, stored.subject, stored.message_id) == (2**62, "Größe 😀", "<1@example.org>")
     assert stored.recipients == "ada@example.org wim@example.org"
+    assert stored.reply_to == "Desk <desk@example.org>"
     assert (stored.is_bulk, stored.refers_to) == (True, "<0@example.org> <00@example.org>")
     assert (stored.content_hash, stored.email_id) == (b"0123456789abcdef", "M1")
     assert (stored.labels, stored.thread_id) == ("Two words\n\\Inbox", None)

@@ -4,12 +4,13 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Account
 from mailadmin.mail.errors import Category, MailError
+from mailadmin.mail.structure import Part
 from mailadmin.organisation import service as organisation
 from mailadmin.permissions import SYSTEM
 from mailadmin.sync import jobs, reading, textless, texts
@@ -163,6 +164,46 @@ def test_a_message_without_a_structure_has_no_text_and_is_not_asked_for_again(bo
     synced(account, opening=server)
     assert [each for each in server.asked if each[0] == "structures"] == [("structures", [2, 1])]
     assert [message.has_text for message in messages_of(account)] == [True, True]
+
+
+class Reluctant(MemoryServer):
+    """Has messages of one text each, and does not deliver those of `refused`."""
+
+    refused: tuple[int, ...] = ()
+    part = Part("1", "text/plain", "utf-8", "7bit", 5)
+
+    def structures(self, uids: list[int]) -> dict[int, Part]:
+        return dict.fromkeys(uids, self.part)
+
+    def structures_ahead(self, uids: list[int]) -> None:
+        pass
+
+    def contents(self, wanted: list[tuple[int, str]], most: int) -> dict[tuple[int, str], bytes]:
+        self.asked.append(("contents", [uid for uid, _ in wanted]))
+        return {key: b"Hello" for key in wanted if key[0] not in self.refused}
+
+
+@both_databases
+def test_a_text_that_did_not_come_is_asked_for_again_and_after_a_day_by_who_opens_it(booted: object) -> None:
+    account, server = an_account(), Reluctant(INBOX=Kept())
+    server.kept["INBOX"].add(1, 2, 3)
+    server.refused = 1, 2
+    assert synced(account, opening=server).outcome is RunOutcome.COMPLETE
+    assert [message.has_text for message in messages_of(account)] == [False, False, True]
+    server.refused = (1,)
+    synced(account, opening=server)
+    first, second, _ = messages_of(account)
+    with db.reading() as session:
+        text = session.get_one(MessageText, second.id)
+    assert (first.has_text, second.has_text, text.text, text.is_cut) == (False, True, "Hello", False)
+    with db.transaction() as session:
+        session.execute(update(MessageText).values(fetched_at=db.now() - texts.ASKED_FOR))
+    for _ in range(2):
+        synced(account, opening=server)
+    assert [each[1] for each in server.asked if each[0] == "contents"] == [[3, 2, 1], [2, 1], [1]]
+    with db.reading() as session:
+        opened = reading.open_message(session, account.id, first.id)
+        assert (opened.message.has_text, opened.is_known) == (True, False)
 
 
 def test_over_pop3_texts_come_as_well_and_leave_no_trace(box: Box) -> None:

@@ -14,7 +14,7 @@ from mailadmin import db
 from mailadmin.accounts.models import Account
 from mailadmin.mail.types import Server, ServerProtocol, TLSMode
 from mailadmin.people.models import Person
-from mailadmin.permissions import Actor, PersonRole
+from mailadmin.permissions import PersonRole
 from mailadmin.sync.models import PendingChange
 from mailadmin.writing import service
 from mailadmin.writing.models import Intent, OutgoingMessage, Progress
@@ -58,10 +58,6 @@ class Desk:
     box: Box
     post: Post
 
-    @property
-    def actor(self) -> Actor:
-        return Actor(self.person.name, self.person.id)
-
     def draft(
         self, *, begun: dict[str, Any] | None = None, files: tuple[tuple[str, bytes], ...] = (), **fields: Any
     ) -> int:
@@ -84,7 +80,7 @@ class Desk:
     def send(self, outgoing_id: int) -> None:
         """What the button does."""
         with db.transaction() as session:
-            service.send(session, self.now(session, outgoing_id), actor=self.actor)
+            service.send(session, self.now(session, outgoing_id))
 
     def sent(self, **fields: Any) -> int:
         """A message that waits to be sent, by its id."""

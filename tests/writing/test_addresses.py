@@ -44,7 +44,12 @@ def test_what_people_type_is_understood(text: str, expected: list[str]) -> None:
         ),
         *("<n@x.example> Nora", "a@-x.example", "a@x..example", "a@[127.0.0.1]", "a@127.0.0.1", '"a b"@x.example'),
         *("a@x.example>", "n@x.exa mple", "Nora <<n@x.example>>", "a\u202e@x.example", "x" * 300 + "@x.example"),
-        *("N\u202eora <n@x.example>", "=?utf-8?q?a=0Ab?= <n@x.example>", "a@x.example\0"),
+        *(
+            "N\u202eora <n@x.example>",
+            "=?utf-8?q?a=0Ab?= <n@x.example>",
+            "a@x.example\0",
+            "=?utf-8?q?e=40x.example=2C_a?=@x.example",
+        ),
     ],
 )
 def test_what_is_no_address_is_named(text: str) -> None:

@@ -1,5 +1,6 @@
 """Replies and forwards: whom they go to, what they are called, what they quote, what they name."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ def a_message(**fields: Any) -> Message:
         "from_name": "Nora Feldt",
         "from_address": "nora@halden.example",
         "to": "Sales <sales@example.com>, Feldt, Ravi <ravi@halden.example>, boss@halden.example",
+        "reply_to": "",
         "recipients": "sales@example.com ravi@halden.example boss@halden.example cc@other.example",
         "refers_to": "<m1@x.example> <m2@x.example>",
         "sent_at": datetime(2026, 11, 21, 8, 14, tzinfo=UTC),
@@ -50,6 +52,8 @@ def an_opened(text: str = "Good morning,\n\n> older\nbye", *, is_cut: bool = Fal
         ("Re", "回复：见积", "Re: 见积"),
         ("Re", "Fwd: Quote", "Re: Fwd: Quote"),
         ("Re", "Rent: May", "Re: Rent: May"),
+        ("Re", "Ref: 2024-118", "Re: Ref: 2024-118"),
+        ("Fwd", "I: robot", "Fwd: I: robot"),
         ("Re", "", "Re:"),
         ("Fwd", "WG: FW: Quote", "Fwd: Quote"),
         ("Fwd", "Re: Quote", "Fwd: Re: Quote"),
@@ -68,6 +72,14 @@ def test_a_reply_goes_to_the_sender_and_one_to_all_to_everybody_but_us() -> None
     assert cc == '"Feldt, Ravi" <ravi@halden.example>, boss@halden.example, cc@other.example'
 
 
+def test_a_reply_goes_where_the_sender_wants_answers() -> None:
+    asked = a_message(reply_to="Help desk <desk@halden.example>, nora@halden.example")
+    to, cc = beginning.answered(asked, OWN, to_all=True)
+    assert to == "Help desk <desk@halden.example>, nora@halden.example"
+    assert "boss@halden.example" in cc
+    assert beginning.answered(a_message(reply_to="nobody"), OWN, to_all=False)[0] == "Nora Feldt <nora@halden.example>"
+
+
 def test_who_answers_their_own_message_writes_to_those_it_went_to() -> None:
     mine = a_message(from_address="Sales@Example.com", to="Nora <nora@halden.example>, info@example.com",
                      recipients="nora@halden.example info@example.com cc@x.example")  # fmt: skip
@@ -84,6 +96,40 @@ def test_what_is_no_address_in_a_received_message_is_left_out() -> None:
     assert beginning.answered(evil, OWN, to_all=False)[0] == "nora@halden.example"
 
 
+def test_recipients_of_an_own_message_are_read_as_the_list_has_them() -> None:
+    to = (
+        "a@x.example, Feldt, Nora, PhD <n@x.example>, me@x.example <b@x.example>, , <c@x.example>,"
+        f" {'Very ' * 50}long <d@x.example>, Ravi (Sales) <r@x.example>, e@x.example and 1,204 more"
+    )
+    mine = a_message(from_address="sales@example.com", to=to, recipients="")
+    assert beginning.answered(mine, OWN, to_all=False)[0] == (
+        'a@x.example, "Feldt, Nora, PhD" <n@x.example>, "me@x.example" <b@x.example>, c@x.example,'
+        ' d@x.example, "Ravi (Sales)" <r@x.example>, e@x.example'
+    )
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        ", ".join(f"{'Very ' * 200}long {n} <p{n}@x.example>" for n in range(50)),
+        *(
+            " " * 50_000,
+            "a" * 50_000,
+            "<" * 50_000,
+            "a@" * 25_000,
+            "<a@" * 15_000,
+            "a@b.example, " * 3000,
+            "," * 50_000,
+        ),
+        *(" and 1" * 8000, "<a@x.example> and " + "1," * 20_000),
+    ],
+)
+def test_recipients_of_a_nasty_message_are_read_in_no_time(to: str) -> None:
+    begun = time.process_time()
+    beginning.answered(a_message(from_address="sales@example.com", to=to, recipients=""), OWN, to_all=False)
+    assert time.process_time() - begun < 0.5
+
+
 def test_references_are_those_of_the_message_and_its_own_at_the_end() -> None:
     assert beginning.references(a_message()) == (
         "<m3@halden.example>",
@@ -94,6 +140,10 @@ def test_references_are_those_of_the_message_and_its_own_at_the_end() -> None:
     assert len(kept.split()) == beginning.MOST_REFERENCES
     assert kept.split()[0] == "<m0@x.example>"
     assert kept.split()[-2:] == ["<m39@x.example>", "<m3@halden.example>"]
+    assert beginning.references(a_message(message_id=f"<{'x' * 988}>")) == ("", "")
+    longest = f"<{'x' * 960}>"
+    assert beginning.references(a_message(message_id=longest, refers_to=f"<{'y' * 961}>")) == (longest, longest)
+    assert len(f"In-Reply-To: {longest}") <= 998
     assert beginning.references(a_message(message_id="none")) == ("", "")
     assert beginning.references(a_message(refers_to="<a b> x\r\ny <c@d>"))[1] == "<c@d> <m3@halden.example>"
 
@@ -121,7 +171,11 @@ def test_a_forward_has_the_heading_the_text_and_the_files() -> None:
 
 
 def test_a_forward_of_what_is_not_all_here_has_the_message_itself_as_a_file() -> None:
-    for opened in (an_opened(is_cut=True), Opened(a_message(has_text=False), Folder(name="INBOX"), None)):
+    many = an_opened()
+    assert many.text
+    many.text.parts = many.text.parts + [{**many.parts[2], "number": str(n)} for n in range(4, 103)]
+    assert len(many.parts) == 102
+    for opened in (many, an_opened(is_cut=True), Opened(a_message(has_text=False), Folder(name="INBOX"), None)):
         (file,) = beginning.files_of(opened)
         assert (file.place, file.type) == (0, "application/octet-stream")
         assert file.name.endswith(".eml")

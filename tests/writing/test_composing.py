@@ -1,5 +1,6 @@
 """What is sent reads for another library as it was written, and nothing typed becomes more than what it is."""
 
+import base64
 import re
 import tracemalloc
 from typing import Any
@@ -14,7 +15,7 @@ from mailadmin.writing.composing import Composed
 from mailadmin.writing.jobs import drain_outgoing
 from mailadmin.writing.typed import clean_type
 from tests.sync.factories import change
-from tests.writing.factories import Desk, parsed, typed, words_of
+from tests.writing.factories import NORA, Desk, parsed, typed, words_of
 
 NASTY_NAMES = (
     "Müller, Jörg",
@@ -169,6 +170,25 @@ def test_an_encoded_word_that_hides_a_line_break_becomes_no_header(desk: Desk, w
     assert [box.addr_spec for box in parsed(raw)["From"].addresses] == [desk.account.address]
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_encoded_words_within_encoded_words_name_no_second_sender(desk: Desk, depth: int) -> None:
+    name = "CEO <ceo@corp.example>,"
+    for _ in range(depth):
+        name = f"=?utf-8?b?{base64.b64encode(name.encode()).decode()}?="
+    change(desk.account, sender_name=name, sender_address="me@corp.example")
+    to = f"{name} <nora@x.example>" if depth > 1 else NORA  # One that hides an address is refused in a recipient.
+    letter = parsed(raw_of(desk, to=to))
+    assert [box.addr_spec for box in letter["From"].addresses] == ["me@corp.example"]
+    assert len(letter["To"].addresses) == 1
+
+
+def test_an_address_that_is_an_encoded_word_sends_nothing(desk: Desk) -> None:
+    change(desk.account, sender_address="=?utf-8?q?ceo=40corp.example=2C_a?=@x.example")
+    with pytest.raises(RuleBroken) as raised:
+        desk.send(desk.draft())
+    assert raised.value.field == "account_id"
+
+
 def test_a_name_that_is_pasted_as_it_stands_in_a_header_is_read(desk: Desk) -> None:
     letter = parsed(raw_of(desk, to="=?utf-8?q?J=C3=BCrgen?= <j@x.example>"))
     assert [(box.display_name, box.addr_spec) for box in letter["To"].addresses] == [("Jürgen", "j@x.example")]
@@ -204,7 +224,7 @@ def test_long_and_many_references_stay_whole(desk: Desk) -> None:
     assert str(letter["In-Reply-To"]) == ids[-1]
 
 
-def test_signature_and_quoted_text_stand_below_what_was_written(desk: Desk) -> None:
+def test_signature_and_quoted_text_stand_below_what_was_written_and_no_line_hides_the_quote(desk: Desk) -> None:
     with db.transaction() as session:
         person = session.get(Person, desk.person.id)
         assert person
@@ -213,12 +233,12 @@ def test_signature_and_quoted_text_stand_below_what_was_written(desk: Desk) -> N
     with db.transaction() as session:
         row = desk.now(session, outgoing_id)
         row.quoted = "On Monday, Nora wrote:\n> Really?"
-    expected = f"Yes.\n\n-- \nWim de Vries, {desk.account.address} {{contact}}\n"
+    signature = f"Wim de Vries, {desk.account.address} {{contact}}\n"
     with db.transaction() as session:
         row = desk.now(session, outgoing_id)
-        assert composing.text_of(session, row) == expected + "\nOn Monday, Nora wrote:\n> Really?\n"
+        assert composing.text_of(session, row) == f"Yes.\n\n{signature}\nOn Monday, Nora wrote:\n> Really?\n"
         service.save(session, row, **typed(row, quotes=False))
-        assert composing.text_of(session, row) == expected
+        assert composing.text_of(session, row) == f"Yes.\n\n-- \n{signature}"
 
 
 def test_the_sender_is_what_the_account_says(desk: Desk) -> None:

@@ -1,14 +1,19 @@
 """What follows when a message was sent: the copy in Sent by each rule, the mark of the answered message, the trail."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts.models import Account, Health, Kind, SentCopies
 from mailadmin.activity.models import Activity
 from mailadmin.clock import settle_outgoing
 from mailadmin.mail.types import Role, ServerProtocol
-from mailadmin.sync.models import ChangeState, Folder, Message, PendingChange
+from mailadmin.sync.models import ChangeState, Folder, Message, MessageName, PendingChange
+from mailadmin.sync.threads import names_of
+from mailadmin.writing import outbox, service
 from mailadmin.writing.jobs import drain_outgoing
 from mailadmin.writing.models import Intent, OutgoingMessage, Progress
 from tests.conftest import both_databases
@@ -23,6 +28,12 @@ def in_sent(desk: Desk, folder: str = "Sent") -> list[bytes]:
         session.select(folder, readonly=True)
         _, data = session.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[])")
     return [part[1] for part in data if isinstance(part, tuple)]
+
+
+def names_of_unclear(session: Session, desk: Desk, outgoing_id: int) -> None:
+    """What a sync leaves that has seen the message, or an answer to it."""
+    for name in names_of(desk.now(session, outgoing_id).message_id, ""):
+        session.add(MessageName(account_id=desk.account.id, name_hash=name, thread_id=outgoing_id))
 
 
 def without_bcc(raw: bytes) -> bytes:
@@ -124,6 +135,46 @@ def test_an_unclear_message_that_turns_up_in_the_mail_was_sent(desk: Desk) -> No
     assert desk.progress(outgoing_id) is Progress.SENT
     synced(desk.account)
     assert len(in_sent(desk)) == 1
+
+
+@pytest.mark.parametrize("by", ["person", "sync"])
+def test_the_copy_of_what_was_unclear_has_its_files(desk: Desk, by: str) -> None:
+    synced(desk.account)
+    desk.post.does["dot"] = [hang_up]
+    outgoing_id = desk.sent(files=(("plan.pdf", b"%PDF" * 99),))
+    drain_outgoing()
+    with db.transaction() as session:
+        if by == "person":
+            service.settle_unclear(session, desk.now(session, outgoing_id), has_arrived=True)
+        else:
+            names_of_unclear(session, desk, outgoing_id)
+            assert outbox.settle_found(session)
+    assert desk.progress(outgoing_id) is Progress.SENT
+    synced(desk.account)
+    (copy,) = in_sent(desk)
+    assert without_bcc(copy) == desk.post.given[0]
+    _, plan = parsed(copy).iter_parts()
+    assert plan.get_content() == b"%PDF" * 99  # type: ignore[attr-defined]
+
+
+def test_what_is_unclear_for_long_is_looked_for_no_more_and_the_newest_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_LOOKED_FOR", 1)
+    desk.post.does["dot"] = [hang_up] * 2
+    old, new = desk.sent(), desk.sent()
+    drain_outgoing()
+    with db.transaction() as session:
+        for outgoing_id, days in ((old, 29), (new, 28)):
+            desk.now(session, outgoing_id).handed_over_at = db.now() - timedelta(days=days)
+            names_of_unclear(session, desk, outgoing_id)
+        outbox.settle_found(session)
+        assert [desk.now(session, one).progress for one in (old, new)] == [Progress.UNCLEAR, Progress.SENT]
+        assert outbox.are_unclear(session)
+        desk.now(session, old).handed_over_at = db.now() - timedelta(days=31)
+        assert not outbox.are_unclear(session)
+        outbox.settle_found(session)
+        assert desk.now(session, old).progress is Progress.UNCLEAR
 
 
 def test_an_answer_to_an_unclear_message_shows_that_it_was_sent(desk: Desk) -> None:

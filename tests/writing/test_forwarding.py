@@ -4,7 +4,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from mailadmin import db, leases
 from mailadmin.access.models import Access
@@ -87,6 +87,29 @@ def test_what_is_gone_on_the_server_keeps_the_message_back_and_says_which_file(d
     assert "“Büro plan.pdf” could not be fetched" in row.problem
 
 
+def test_a_file_of_which_nobody_said_how_large_it_is_is_fetched(desk: Desk, about: int) -> None:
+    outgoing_id = forwarded(desk, about)
+    with db.transaction() as session:
+        session.execute(update(OutgoingFile).values(size=0))
+    drain_outgoing()
+    _, plan, _ = desk.only.iter_parts()
+    assert plan.get_content() == PLAN
+    assert desk.progress(outgoing_id) is Progress.SENT
+
+
+def test_files_that_are_larger_than_was_said_are_not_sent(
+    desk: Desk, about: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outgoing_id = forwarded(desk, about)
+    monkeypatch.setattr(service, "LARGEST", 50_000)
+    with db.transaction() as session:
+        session.execute(update(OutgoingFile).values(size=10))
+    drain_outgoing()
+    row = desk.row(outgoing_id)
+    assert (row.progress, desk.post.connections) == (Progress.DRAFT, 0)
+    assert "more than" in row.problem
+
+
 def test_what_is_gone_here_keeps_the_message_back_too(desk: Desk, about: int) -> None:
     outgoing_id = forwarded(desk, about)
     with db.transaction() as session:
@@ -120,7 +143,7 @@ def test_files_of_a_mailbox_that_one_may_not_read_any_more_are_not_sent(desk: De
     with db.transaction() as session:
         outgoing = desk.now(session, outgoing_id)
         service.save(session, outgoing, **typed(outgoing, account_id=other.id))
-        service.send(session, outgoing, actor=desk.actor)
+        service.send(session, outgoing)
         session.execute(delete(Access).where(Access.account_id == desk.account.id))
     drain_outgoing()
     assert desk.progress(outgoing_id) is Progress.DRAFT

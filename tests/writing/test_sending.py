@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from mailadmin import db, leases
 from mailadmin.accounts.models import Health
@@ -16,7 +16,7 @@ from mailadmin.writing.jobs import drain_outgoing
 from mailadmin.writing.models import OutgoingFile, Progress
 from tests.conftest import both_databases
 from tests.servers.post import hang_up
-from tests.sync.factories import account_now
+from tests.sync.factories import account_now, change
 from tests.writing.factories import LARGE, NORA, Desk, parsed, words_of
 
 
@@ -281,6 +281,20 @@ def test_letters_beyond_ascii_before_the_at_need_a_server_that_knows_them(
         assert row.problem
 
 
+@pytest.mark.parametrize("extensions", [(), ("SMTPUTF8", "8BITMIME")])
+def test_such_letters_in_where_answers_go_need_it_too(desk: Desk, extensions: tuple[str, ...]) -> None:
+    change(desk.account, reply_to="büro@halden.example")
+    desk.post._extensions = extensions
+    outgoing_id = desk.sent()
+    drain_outgoing()
+    if extensions:
+        assert any(line.startswith("mail") and "SMTPUTF8" in line for line in desk.post.heard)
+        assert "Reply-To: büro@halden.example".encode() in desk.post.messages[0][2]
+    else:
+        assert (desk.progress(outgoing_id), desk.post.messages) == (Progress.DRAFT, [])
+        assert desk.row(outgoing_id).problem
+
+
 def test_a_message_that_is_too_large_for_the_server_is_not_even_begun(desk: Desk) -> None:
     desk.post._extensions = ("SIZE 100000",)
     outgoing_id = desk.sent(files=(("film.mp4", bytes(200_000)),))
@@ -288,6 +302,22 @@ def test_a_message_that_is_too_large_for_the_server_is_not_even_begun(desk: Desk
     assert desk.progress(outgoing_id) is Progress.DRAFT
     assert not any(line.startswith("mail") for line in desk.post.heard)
     assert "100 KB" in desk.row(outgoing_id).problem
+
+
+def test_of_many_messages_that_wait_one_at_a_time_is_read(desk: Desk) -> None:
+    ids = [desk.sent(text="x" * 1000) for _ in range(4)]
+    with db.transaction() as session:
+        desk.now(session, ids[0]).handed_over_at = db.now()  # Whoever had it died.
+        held = leases.take(session, f"{outbox.PREFIX}{desk.account.id}", seconds=60)
+        assert held
+    read: list[int] = []
+    with db.transaction() as session:
+        event.listen(session, "loaded_as_persistent", lambda _, row: read.append(getattr(row, "id", 0)))
+        work = outbox.take(session, held)
+        assert work
+        assert work.outgoing_id == ids[1]
+        assert not {*ids[2:]} & {*read}
+    assert desk.progress(ids[0]) is Progress.UNCLEAR
 
 
 def test_our_own_fault_puts_it_off_and_sends_nothing_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

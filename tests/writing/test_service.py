@@ -4,15 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db
+from mailadmin.access import service as access
 from mailadmin.access.models import Access
-from mailadmin.accounts.models import Account
+from mailadmin.accounts.models import Account, Kind
 from mailadmin.contacts.models import Contact
 from mailadmin.errors import NotFound, RuleBroken
-from mailadmin.people.models import Person
+from mailadmin.people.models import Person, Team, TeamMember
 from mailadmin.permissions import SYSTEM
 from mailadmin.writing import service, templates
 from mailadmin.writing.jobs import drain_outgoing
@@ -20,7 +21,7 @@ from mailadmin.writing.models import Intent, OutgoingFile, OutgoingMessage, Prog
 from tests.access.factories import give
 from tests.conftest import both_databases
 from tests.servers.post import hang_up
-from tests.sync.factories import an_account
+from tests.sync.factories import an_account, change
 from tests.writing.factories import NORA, Desk, a_worker, smtp_of, typed
 
 
@@ -85,7 +86,7 @@ def test_drafts_are_their_persons_alone_and_go_with_the_right_to_see_the_account
         session.execute(update(Access).where(Access.person_id == person.id).values(may_send=False))
         assert service.get_own(session, person, outgoing_id)
         with pytest.raises(RuleBroken, match="not send") as raised:
-            service.send(session, desk.now(session, outgoing_id), actor=SYSTEM)
+            service.send(session, desk.now(session, outgoing_id))
         assert raised.value.field == "account_id"
         session.execute(Access.__table__.delete())  # type: ignore[attr-defined]
         with pytest.raises(NotFound):
@@ -115,19 +116,50 @@ def test_from_is_what_one_may_send_as_the_primary_first(desk: Desk) -> None:
         assert raised.value.field == "account_id"
 
 
+def test_what_one_may_send_as_is_found_for_all_accounts_at_once_as_for_each(desk: Desk) -> None:
+    with db.transaction() as session:
+        person, _ = people_of(session, desk)
+        team, other_team = Team(name="Lamps"), Team(name="Desks")
+        session.add_all([team, other_team])
+        session.flush()
+        session.add(TeamMember(person_id=person.id, team_id=team.id))
+        other = a_worker(session, "Olga Novak", "olga@example.com")
+        shared, ours, theirs = {"kind": Kind.SHARED}, {"team_id": team.id}, {"team_id": other_team.id}
+        owned = [{"kind": Kind.PERSONAL, "owner_id": one.id} for one in (person, other)]
+        teams = [{"kind": Kind.TEAM, **one} for one in (ours, theirs)]
+    given = [(None, one) for one in (shared, *owned, *teams)]  # whether they have a slot, and it may send
+    given += [(False, shared), (False, teams[0]), (False, teams[1]), (True, teams[1])]
+    for n, (slot, fields) in enumerate(given):
+        each = an_account(f"n{n}@example.net", outgoing=smtp_of(desk.post))
+        if slot is not None:
+            with db.transaction() as session:
+                give(session, session.get_one(Person, person.id), session.merge(each))
+                session.execute(update(Access).where(Access.account_id == each.id).values(may_send=slot))
+        change(each, **fields)
+    with db.reading() as session:
+        person, _ = people_of(session, desk)
+        may = {one.id for one in session.scalars(select(Account)).unique() if access.may_send(session, person, one)}
+        assert len(may) == 5
+        session.expunge_all()
+        person, _ = people_of(session, desk)
+        asked: list[str] = []
+        event.listen(session.connection(), "before_cursor_execute", lambda *args: asked.append(args[2]))
+        assert {one.id for one in service.senders(session, person)} == may
+        assert len(asked) <= 6, asked
+
+
 def test_an_open_page_that_nobody_touched_is_no_draft_and_is_swept(desk: Desk) -> None:
     with db.transaction() as session:
         person, account = people_of(session, desk)
         untouched = service.begin(session, person, account)
         assert service.count(session, person, account.id) == 0
     kept = desk.draft()
-    old = db.now() - timedelta(hours=25)
-    with db.transaction() as session:
-        service.forget_old(session)
-        assert session.get(OutgoingMessage, untouched.id)
-        session.execute(update(OutgoingMessage).values(created_at=old, changed_at=old))
-        service.forget_old(session)
-        assert session.scalars(select(OutgoingMessage.id)).all() == [kept]
+    for days, left in ((6, [untouched.id, kept]), (8, [kept])):
+        with db.transaction() as session:
+            old = db.now() - timedelta(days=days)
+            session.execute(update(OutgoingMessage).values(created_at=old, changed_at=old))
+            service.forget_old(session)
+            assert session.scalars(select(OutgoingMessage.id).order_by(OutgoingMessage.id)).all() == left
 
 
 def test_what_was_sent_is_kept_for_a_month(desk: Desk) -> None:
@@ -169,7 +201,7 @@ def test_what_waits_or_was_sent_cannot_be_changed(desk: Desk, deed: str) -> None
                 "save": lambda o=outgoing: service.save(session, o, **typed(o, text="other")),
                 "attach": lambda o=outgoing: service.attach(session, o, name="b", type="", content=b"y"),
                 "detach": lambda o=outgoing: service.detach(session, o, service.files(session, o)[0].id),
-                "send": lambda o=outgoing: service.send(session, o, actor=SYSTEM),
+                "send": lambda o=outgoing: service.send(session, o),
                 "insert": lambda o=outgoing: service.insert_template(session, o, 1),
             }
             with pytest.raises(RuleBroken) as raised:
@@ -196,6 +228,20 @@ def test_a_refused_recipient_is_named_at_every_field(desk: Desk) -> None:
         desk.send(outgoing_id)
     assert set(raised.value.fields) == {"to", "cc"}  # type: ignore[attr-defined]
     assert desk.progress(outgoing_id) is Progress.DRAFT
+
+
+def test_a_problem_stands_at_the_field_of_the_recipient_whom_it_names_in_full(desk: Desk) -> None:
+    outgoing_id = desk.draft(to="ann@x.example", cc="joann@x.example", bcc="jo@x.example.com")
+    for named, field in (
+        ("joann@x.example (“no such user”)", "cc"),
+        ("ANN@x.example (“no such user”)", "to"),
+        ("b@y.example (“<jo@x.example.com>: unknown.”)", "bcc"),
+        ("mary.ann@x.example.", ""),
+    ):
+        with db.transaction() as session:
+            row = desk.now(session, outgoing_id)
+            row.problem = f"The server does not take: {named}. Nothing was sent."
+            assert service.problem_field(row) == field
 
 
 def test_what_is_unclear_and_is_sent_again_needs_the_right_still(desk: Desk) -> None:
