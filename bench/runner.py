@@ -1,9 +1,10 @@
 """The process that `python -m bench.sync` and `python -m bench.fleet` measure: it syncs, and says what that cost it.
 
 It stands for a runner: what it needs was imported long ago. A line on standard input is a wish: `sync`, `profile` (the
-same, with the dearest functions on standard error), `forget`, which makes the next sync the first one, or `fleet`, a
-sync of all accounts. Each is answered with one JSON object. Seconds and CPU seconds are those of the runs alone, from
-their request to their end; those of the phases that follow when all is stored are told beside them.
+same, with the dearest functions on standard error), `forget`, which makes the next sync the first one, `finish`, which
+syncs until nothing is left to fetch, or `fleet`, a sync of all accounts. Each is answered with one JSON object. Seconds
+and CPU seconds are those of the runs alone, from their request to their end; those of the phases that follow when all
+is stored are told beside them.
 """
 
 import cProfile
@@ -23,7 +24,7 @@ from mailadmin.accounts.models import Account
 from mailadmin.config import read_settings
 from mailadmin.contacts.models import Contact
 from mailadmin.mail import dial
-from mailadmin.sync import claims, jobs, service, settling, texts
+from mailadmin.sync import claims, jobs, quiet, service, settling, texts
 from mailadmin.sync.models import Folder, Message, MessageName, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
 
@@ -83,6 +84,15 @@ def forget(account_id: int) -> dict[str, Any]:
     return {}
 
 
+def finish(account_id: int) -> dict[str, Any]:
+    """Sync until all texts are here; a run has twenty seconds for them."""
+    while True:
+        with db.reading() as session:
+            if not quiet.restless(session, [account_id]):
+                return {}
+        sync(account_id)
+
+
 def fleet(_: int) -> dict[str, Any]:
     """One run of each account, as a runner does them: many at a time."""
     began, used = time.perf_counter(), time.process_time()
@@ -140,7 +150,7 @@ def main() -> None:
     settling.settle, texts.fetch = timed("settling", settling.settle), timed("texts", texts.fetch)
     with db.reading() as session:
         account_id = session.scalars(select(Account.id).where(Account.address == sys.argv[1])).one()
-    wishes = {"sync": sync, "profile": profile, "forget": forget, "fleet": fleet}
+    wishes = {"sync": sync, "profile": profile, "forget": forget, "finish": finish, "fleet": fleet}
     wishes |= {"look": look, "profiled look": profiled_look}
     for line in sys.stdin:
         print(json.dumps(wishes[line.strip()](account_id)), flush=True)

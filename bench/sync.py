@@ -166,6 +166,10 @@ class Round:
             figure |= {"cpu_ratio_to_mbsync": round(theirs.cpu / ours.cpu, 1)}
         return figure
 
+    def finish(self) -> None:
+        """Fetch the texts for which the first sync had no time."""
+        self.ours.tell("finish")
+
     def forget(self) -> None:
         """Make the next sync the first one, for both."""
         self.ours.tell("forget")
@@ -218,7 +222,7 @@ def measure_start(variables: dict[str, str]) -> None:
 
 def measure_all(this: Round, *, profile: bool) -> None:
     """The figures of one mailbox."""
-    steps = {FIRST: this.forget, SAME: lambda: None, CHANGED: this.change}
+    steps = {FIRST: this.forget, SAME: this.finish, CHANGED: this.change}
     for what, before in steps.items():
         if profile:
             before()
