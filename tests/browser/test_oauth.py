@@ -239,7 +239,7 @@ def test_4_a_permission_that_was_taken_back_is_given_again(page: Page, harbour: 
     page.get_by_role("region", name="Needs attention").get_by_role("button", name="Reconnect").click()
     consent(page, WIM)
     outcome(page, f"{WIM} is connected")
-    assert "Connected" in row(page, WIM)
+    eventually(lambda: "Connected" in row(page, WIM))  # Syncing for a moment.
 
 
 def asked(page: Page, address: str, harbour: Harbour) -> str:
