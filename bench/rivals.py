@@ -94,8 +94,12 @@ class Mbsync:
         return sum(1 for part in ("cur", "new") for _ in self._folder.glob(f"mail/**/{part}/*"))
 
 
-def read_raw(server: Dovecot, address: str, folders: list[str]) -> tuple[Cost, int]:
-    """Ask for what a first sync asks for, all at once in each folder, and read it; what it took, and how many bytes."""
+def read_raw(server: Dovecot, address: str, folders: list[str], *, part: int = 0) -> tuple[Cost, int]:
+    """Ask for what a first sync asks for, all at once in each folder, and read it; what it took, and how many bytes.
+
+    With `part` also for the structure of each message and as many bytes of its first part.
+    """
+    asked = [ENVELOPE_ITEMS, *(["(UID BODYSTRUCTURE)", f"(UID BODY.PEEK[1]<0.{part}>)"] if part else [])]
     context = ssl.create_default_context(cafile=str(server.ca_file))
     began, used, total = time.perf_counter(), time.process_time(), 0
     plain = socket.create_connection(("localhost", server.ports["imaps"]))
@@ -104,7 +108,7 @@ def read_raw(server: Dovecot, address: str, folders: list[str]) -> tuple[Cost, i
         total += _ask(sock, f'LOGIN "{address}" "{WORD}"')
         for folder in folders:
             total += _ask(sock, f'EXAMINE "{folder}"')
-            total += _ask(sock, f"UID FETCH 1:* {ENVELOPE_ITEMS}")
+            total += sum(_ask(sock, f"UID FETCH 1:* {items}") for items in asked)
     return Cost(time.perf_counter() - began, time.process_time() - used), total
 
 

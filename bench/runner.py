@@ -2,7 +2,8 @@
 
 It stands for a runner: what it needs was imported long ago. A line on standard input is a wish: `sync`, `profile` (the
 same, with the dearest functions on standard error), `forget`, which makes the next sync the first one, `finish`, which
-syncs until nothing is left to fetch, or `fleet`, a sync of all accounts. Each is answered with one JSON object. Seconds
+syncs until nothing is left to fetch, `previews` or `texts`, which says how much of texts is kept from now on, or
+`fleet`, a sync of all accounts. Each is answered with one JSON object. Seconds
 and CPU seconds are those of the runs alone, from their request to their end; those of the phases that follow when all
 is stored are told beside them.
 """
@@ -24,6 +25,8 @@ from mailadmin.accounts.models import Account
 from mailadmin.config import read_settings
 from mailadmin.contacts.models import Contact
 from mailadmin.mail import dial
+from mailadmin.organisation import service as organisation
+from mailadmin.permissions import Actor
 from mailadmin.sync import claims, jobs, quiet, service, settling, texts
 from mailadmin.sync.models import Folder, Message, MessageName, RunOutcome, SyncRun
 from mailadmin.sync.run import perform
@@ -42,7 +45,8 @@ def sync(account_id: int) -> dict[str, Any]:
     with db.reading() as session:
         ended = service.get_run(session, run.id)
         told = {name: getattr(ended, name) for name in ("outcome", "reason", "new", "changed", "gone", "stored")}
-    return {**cost, **told, "megabytes": megabytes()}
+        is_waiting = bool(quiet.restless(session, [account_id]))
+    return {**cost, **told, "is_waiting": is_waiting, "megabytes": megabytes()}
 
 
 def megabytes() -> int:
@@ -86,11 +90,16 @@ def forget(account_id: int) -> dict[str, Any]:
 
 def finish(account_id: int) -> dict[str, Any]:
     """Sync until all texts are here; a run has twenty seconds for them."""
-    while True:
-        with db.reading() as session:
-            if not quiet.restless(session, [account_id]):
-                return {}
-        sync(account_id)
+    while sync(account_id)["is_waiting"]:
+        pass
+    return {}
+
+
+def keep(kilobytes: int) -> dict[str, Any]:
+    """Keep so much of the texts that are fetched from now on."""
+    with db.transaction() as session:
+        organisation.keep_texts(session, kilobytes=kilobytes, actor=Actor("bench"))
+    return {}
 
 
 def fleet(_: int) -> dict[str, Any]:
@@ -152,6 +161,7 @@ def main() -> None:
         account_id = session.scalars(select(Account.id).where(Account.address == sys.argv[1])).one()
     wishes = {"sync": sync, "profile": profile, "forget": forget, "finish": finish, "fleet": fleet}
     wishes |= {"look": look, "profiled look": profiled_look}
+    wishes |= {"previews": lambda _: keep(0), "texts": lambda _: keep(organisation.TEXT_KILOBYTES)}
     for line in sys.stdin:
         print(json.dumps(wishes[line.strip()](account_id)), flush=True)
 

@@ -11,7 +11,9 @@ Where nothing changed, `seconds` and `cpu` are of a run that somebody asks for. 
 at, and where nothing is new there is no run: `look_seconds` and `look_cpu`.
 
 A first sync is compared with mbsync, which fetches headers only, when as much is stored: what lists show. What follows
-(conversations, contacts, previews and texts) is counted in `with_texts_seconds` and `with_texts_cpu`.
+(conversations, contacts, texts and their words for searching) is counted in `with_texts_seconds` and `with_texts_cpu`,
+however many runs that takes, and compared with a reader that reads these texts too. Where the organisation keeps no
+texts, there are only previews: then `with previews` counts everything, against a reader of as much.
 
 On a busy machine believe the CPU seconds and the ratios. `--profile` prints where ours go instead of measuring.
 """
@@ -35,8 +37,10 @@ from typing import Any
 
 from bench import mailboxes
 from bench.delay import far_away
-from bench.goals import CHANGED, FAR, FIRST, FULL, MAILBOX, MEMORY, SAME, report
+from bench.goals import CHANGED, FAR, FIRST, FULL, MAILBOX, MEMORY, PREVIEWS, SAME, report
 from bench.rivals import WORD, Cost, Mbsync, read_raw
+from mailadmin.organisation.service import TEXT_KILOBYTES
+from mailadmin.sync import texts
 from tests.real import COMMAND, environment
 from tests.servers.dovecot import Dovecot, a_message
 
@@ -109,8 +113,22 @@ class Ours:
     def sync(self) -> Cost:
         """One run."""
         told = self.tell("sync")
+        self.is_waiting = told["is_waiting"]
         seconds, cpu = (sum(cost[place] for cost in told["phases"].values()) for place in (0, 1))
         return Cost(told["seconds"], told["cpu"], seconds, cpu)
+
+    def sync_all(self) -> Cost:
+        """One run, and as many more as it takes until all texts are here, which are of what came later."""
+        cost = self.sync()
+        while self.is_waiting:
+            more = self.sync()
+            cost = Cost(
+                cost.seconds + more.seconds,
+                cost.cpu + more.cpu,
+                cost.later_seconds + more.seconds,
+                cost.later_cpu + more.cpu,
+            )
+        return cost
 
     def look(self) -> Cost:
         """What an account that is due costs where nothing is new: no run, see mailadmin/sync/looking.py."""
@@ -134,32 +152,47 @@ class Round:
 
     def measure(self, what: str, before: Callable[[], None]) -> None:
         """Measure some rounds, each after `before`, and print the best."""
-        costs: dict[str, list[Cost]] = {"ours": [], "mbsync": [], "reader": []}
+        costs: dict[str, list[Cost]] = {"ours": [], "mbsync": [], "reader": [], "reader of texts": []}
         for number in range(self.wanted.times):
             before()
-            turns = [("ours", self.ours.sync), *([("mbsync", self.mbsync.sync)] if self.mbsync else [])]
+            turns = [("ours", self.ours.sync_all), *([("mbsync", self.mbsync.sync)] if self.mbsync else [])]
             for name, turn in turns if number % 2 else reversed(turns):
                 costs[name].append(turn())
             if what == FIRST:
-                costs["reader"].append(read_raw(self.server, self.address, self.folders)[0])
-        everything = best(costs["ours"])
+                costs["reader"].append(self._read())
+                costs["reader of texts"].append(self._read(texts.asked_bytes(1000 * TEXT_KILOBYTES)))
+        figure: dict[str, Any] = {}
         if what == FIRST:
+            figure = _figure_of_texts(best(costs["ours"]), best(costs.pop("reader of texts")))
             costs["ours"] = [cost.without_later() for cost in costs["ours"]]
-        figure = self._figure(everything, {name: best(found) for name, found in costs.items() if found})
+        figure |= self._figure({name: best(found) for name, found in costs.items() if found})
         if what == SAME:
             looked = best([self.ours.look() for _ in range(self.wanted.times)])
             figure |= {"look_seconds": round(looked.seconds, 4), "look_cpu": round(looked.cpu, 4)}
         report(self.kind, what, {"messages": self.messages, **figure}, has_goals=self.wanted.has_goals)
 
-    def _figure(self, everything: Cost, costs: dict[str, Cost]) -> dict[str, float]:
+    def measure_previews(self) -> None:
+        """Measure first syncs where the organisation keeps no texts."""
+        self.ours.tell("previews")
+        ours, reader = [], []
+        for _ in range(self.wanted.times):
+            self.forget()
+            ours.append(self.ours.sync_all())
+            reader.append(self._read(texts.asked_bytes(0)))
+        self.ours.tell("texts")
+        figure = {"messages": self.messages, **_figure_of_texts(best(ours), best(reader))}
+        report(self.kind, PREVIEWS, figure, has_goals=self.wanted.has_goals)
+
+    def _read(self, part: int = 0) -> Cost:
+        return read_raw(self.server, self.address, self.folders, part=part)[0]
+
+    def _figure(self, costs: dict[str, Cost]) -> dict[str, float]:
         ours, theirs, reader = costs["ours"], costs.get("mbsync"), costs.get("reader")
         figure: dict[str, float] = {"seconds": round(ours.seconds, 4), "cpu": round(ours.cpu, 4)}
         if reader:
             figure |= {"messages_per_second": round(self.messages / ours.seconds)}
-            figure |= {"with_texts_seconds": round(everything.seconds, 4), "with_texts_cpu": round(everything.cpu, 4)}
             figure |= {"reader_seconds": round(reader.seconds, 4), "reader_cpu": round(reader.cpu, 4)}
             figure |= {"ratio_to_reader": round(ours.seconds / reader.seconds, 2)}
-            figure |= {"with_texts_ratio_to_reader": round(everything.seconds / reader.seconds, 2)}
         if theirs:
             figure |= {"mbsync_seconds": round(theirs.seconds, 4), "mbsync_cpu": round(theirs.cpu, 4)}
             figure |= {"ratio_to_mbsync": round(theirs.seconds / ours.seconds, 2)}
@@ -198,6 +231,16 @@ class Round:
         shutil.rmtree(self.place, ignore_errors=True)
 
 
+def _figure_of_texts(ours: Cost, reader: Cost) -> dict[str, float]:
+    """What everything took, beside a reader of the same bytes."""
+    return {
+        "with_texts_seconds": round(ours.seconds, 4),
+        "with_texts_cpu": round(ours.cpu, 4),
+        "reader_of_texts_seconds": round(reader.seconds, 4),
+        "with_texts_ratio_to_reader": round(ours.seconds / reader.seconds, 2),
+    }
+
+
 def best(costs: list[Cost]) -> Cost:
     """The least of each."""
     return Cost(min(cost.seconds for cost in costs), min(cost.cpu for cost in costs))
@@ -229,6 +272,8 @@ def measure_all(this: Round, *, profile: bool) -> None:
             print(f"== {what}", this.ours.tell("profile"), file=sys.stderr)
             continue
         this.measure(what, before)
+    if this.kind == MAILBOX and not profile:
+        this.measure_previews()
     figure = {"messages": this.messages, "megabytes": this.ours.tell("sync")["megabytes"]}
     report(this.kind, MEMORY, figure, has_goals=this.wanted.has_goals)
 
