@@ -166,9 +166,19 @@ def waiting() -> dict[Line, int] | None:
         return None
 
 
+class _Worker(HerokuWorker):
+    """A worker that nobody gives orders through the queue, so whoever writes into it cannot end what runs.
+
+    To listen for them would be a second connection of each worker, and small queue servers allow twenty in all.
+    """
+
+    def subscribe(self) -> None:
+        """Listen to nobody."""
+
+
 def work(lines: Sequence[Line]) -> NoReturn:
     """Run jobs of `lines`, first named first served, until a signal ends the process."""
-    worker = HerokuWorker(
+    worker = _Worker(
         [_queue(line) for line in lines],
         connection=connection(),
         job_class=ListedJob,

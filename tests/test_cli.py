@@ -160,6 +160,7 @@ def test_app_json_asks_for_what_is_needed() -> None:
     app = json.loads((ROOT / "app.json").read_text())
     assert app["env"]["SECRET_KEY"]["generator"] == "secret"
     assert app["env"]["WEB_CONCURRENCY"]["value"] == "1"
+    assert app["env"]["MAILADMIN_SYNC_WORKERS"]["value"] == "1"
     assert set(app["formation"]) == {"web", "runner", "watcher"}
     assert len(app["addons"]) == 2
 

@@ -22,7 +22,7 @@ from mailadmin.permissions import SYSTEM
 from mailadmin.runner import lines_of
 from tests.accounts.factories import an_account, imap
 from tests.conftest import SECRET_KEY
-from tests.databases import free_port
+from tests.ports import free_port
 from tests.real import eventually, processes, start
 
 Start = Callable[[], subprocess.Popen[bytes]]
@@ -100,6 +100,20 @@ def test_a_function_that_is_not_listed_is_refused(start_runner: Start, tmp_path:
     start_runner()
     eventually(lambda: Job.fetch(job.id, connection=queue.connection(), serializer=JSONSerializer).is_failed)
     assert not (tmp_path / "proof").exists()
+
+
+def test_each_worker_keeps_one_connection_to_the_queue(booted: Settings, start_runner: Start) -> None:
+    number = queue.connection().client_info()["db"]
+    start_runner()
+
+    def mine() -> list[dict[str, str]]:
+        mine = queue.connection().client_info()["id"]
+        clients = queue.connection().client_list()
+        return [client for client in clients if int(client["db"]) == number and int(client["id"]) != mine]
+
+    waits = len(lines_of(booted))
+    eventually(lambda: sum("b" in client["flags"] for client in mine()) == waits)
+    assert len(mine()) <= waits + 1  # The clock rings.
 
 
 def test_a_killed_runner_leaves_nothing_and_its_leases_are_freed(
