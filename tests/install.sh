@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the servers and the browser that the tests use, where Debian's packages are missing.
+# Installs the servers and the browser that the tests use (libatomic1 is for what drives it), where Debian's packages are missing.
 set -eu
-wanted="dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-submissiond postgresql chromium-headless-shell"
+wanted="dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-submissiond postgresql chromium-headless-shell libatomic1"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "These tests know Debian's packages only. Have here what they bring: $wanted" >&2
