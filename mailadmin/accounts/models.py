@@ -178,6 +178,7 @@ class Account(Base):
     keep_months: Mapped[int | None]  # older mail is forgotten here, never on the server; None: nothing is
     visibility: Mapped[Visibility] = mapped_column(words(Visibility), default=Visibility.NOTHING)
 
+    is_paused_by_owner: Mapped[bool] = mapped_column(default=False)  # then its owner may resume it, too
     health: Mapped[Health] = mapped_column(words(Health), default=Health.NEW, index=True)
     health_category: Mapped[Category | None] = mapped_column(words(Category))
     health_reason: Mapped[str] = mapped_column(Text, default="")

@@ -96,6 +96,11 @@ def change_own(
     change_visibility(session, account, visibility=visibility, person=person, actor=actor)
 
 
+def may_resume(account: Account, person: Person) -> bool:
+    """Whether `person` may end the pause of their own `account`: not if an administrator made it."""
+    return account.is_paused_by_owner or person.may(Permission.MANAGE_ACCOUNTS)
+
+
 def hand_over(session: Session, account: Account, *, heir: Person, actor: Actor) -> None:
     """Make the personal `account` that of `heir`, with all its mail. Raises RuleBroken (field `heir`)."""
     if not heir.is_active or heir.id == account.owner_id:

@@ -215,6 +215,7 @@ def pause(session: Session, account: Account, *, actor: Actor) -> None:
     if account.health is Health.PAUSED:
         return
     sleep(account)
+    account.is_paused_by_owner = actor.person_id is not None and actor.person_id == account.owner_id
     account.version += 1
     activity.record(session, actor, f"paused {account.address}", account_id=account.id)
     session.flush()

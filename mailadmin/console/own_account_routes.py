@@ -183,6 +183,10 @@ def own_account_deed(account_id: int) -> Answer:
         return web.error_answer(400, expired=True)
     if do == "sync" and accounts.state_of(account) in LOCKED_OUT:  # One more knock may lock the mailbox there.
         return web.done("invites.connect_own", said=t("First let us in again."), tone="warn", account_id=account_id)
+    if do == "resume" and not owners.may_resume(account, current_user.person):
+        return web.done(
+            "console.own_accounts", said=t("An administrator paused it. Ask one to resume it."), tone="warn"
+        )
     try:
         done = account_deeds.DEEDS[do](session, [account], web.actor())
         session.commit()

@@ -52,27 +52,31 @@ class Own:
 
 def listed(session: Session, person: Person) -> list[Own]:
     """The accounts of `person`, by address."""
-    return [_own(session, account) for account in owners.owned_by(session, person)]
+    return [_own(session, account, person) for account in owners.owned_by(session, person)]
 
 
-def _own(session: Session, account: Account) -> Own:
+def _own(session: Session, account: Account, person: Person) -> Own:
     state, invite = accounts.state_of(account), own.open_question(session, account)
     is_tried = invite is not None and progress(session, invite).goes_on
     sets_up = not account.is_set_up and account.health is Health.HEALTHY
     is_new = state == "connected" and account.synced_at is None
     waits = sets_up or is_new or sync.open_run(session, account.id) is not None
     goes_on = is_tried or (waits and organisation.uses_mail(session))
-    return Own(account, state, None if is_tried or sets_up else _said(session, account, state, invite), goes_on)
+    said = _paused(account, person) if state == "paused" else _said(session, account, state, invite)
+    return Own(account, state, None if is_tried or sets_up else said, goes_on)
+
+
+def _paused(account: Account, person: Person) -> Said:
+    if not owners.may_resume(account, person):
+        text = t("Ask an administrator to resume it. Nothing is synced until then. No mail is lost.")
+        return Said("off", t("An administrator paused it"), text)
+    return Said("off", t("It is paused"), t("Nothing is synced until somebody resumes it. No mail is lost."), RESUME)
 
 
 def _said(session: Session, account: Account, state: str, invite: Invite | None) -> Said | None:
     """What is wrong with `account`, or None."""
     if not account.is_set_up:
         return _unfinished(session, account, invite)
-    if state == "paused":
-        return Said(
-            "off", t("It is paused"), t("Nothing is synced until somebody resumes it. No mail is lost."), RESUME
-        )
     if state == "waiting":
         return Said("warn", t("An administrator asks you to connect it anew"), _lost_nothing(), CONNECT)
     if state in ("refused", "signin"):

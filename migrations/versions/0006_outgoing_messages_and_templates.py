@@ -120,6 +120,7 @@ def upgrade() -> None:
     with op.batch_alter_table("sign_in_provider", schema=None) as batch_op:
         batch_op.add_column(sa.Column("proofs", sa.Text(), server_default="", nullable=False))
 
+    op.add_column("account", sa.Column("is_paused_by_owner", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("message", sa.Column("reply_to", sa.Text(), server_default="", nullable=False))
 
 
@@ -132,6 +133,7 @@ def _on_postgresql(statements: tuple[str, ...]) -> None:
 def downgrade() -> None:
     _on_postgresql(WORDS_BEFORE)
     op.drop_column("message", "reply_to")
+    op.drop_column("account", "is_paused_by_owner")
     with op.batch_alter_table("sign_in_provider", schema=None) as batch_op:
         batch_op.drop_column("proofs")
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from mailadmin import db
-from mailadmin.accounts import owners
+from mailadmin.accounts import owners, service
 from mailadmin.accounts.models import Kind
 from mailadmin.accounts.owners import MOST_OWN
 from mailadmin.accounts.service import AccountWish
@@ -61,6 +61,18 @@ def test_what_is_not_a_persons_own_does_not_exist_for_them(session: Session, wim
     session.flush()
     with pytest.raises(NotFound):
         owners.own_account(session, wim, own.id)
+
+
+def test_owners_resume_what_they_paused_and_administrators_everything(
+    session: Session, wim: Person, ada: Person
+) -> None:
+    own = an_account(session, address="own@example.net", kind=Kind.PERSONAL, owner_id=wim.id, is_set_up=True)
+    owner, administrator = session.get_one(Person, wim.id), session.get_one(Person, ada.id)
+    for person, is_owners in ((wim, True), (ada, False), (wim, True)):
+        service.pause(session, own, actor=Actor(person.name, person.id))
+        assert owners.may_resume(own, owner) is is_owners
+        assert owners.may_resume(own, administrator)
+        service.resume(session, own, actor=Actor(person.name, person.id))
 
 
 def test_whoever_may_no_longer_sign_in_changes_nothing_of_theirs(session: Session, wim: Person, ada: Person) -> None:

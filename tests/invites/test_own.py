@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from mailadmin import db
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account, Kind
+from mailadmin.accounts.models import Account, Health, Kind
 from mailadmin.activity.models import Activity
 from mailadmin.invites import links, service
 from mailadmin.invites.progress import MOST_TRIES
@@ -153,6 +153,26 @@ def test_without_the_setting_no_worker_adds_any_but_looks_after_what_is_there(
     done()
     assert invite_of(accounts_of(wim)[0]).ending == service.CONNECTED
     assert added(ada_at, "support@example.org")  # Who manages all accounts may do so for their own.
+
+
+def test_what_an_administrator_paused_no_owner_resumes(
+    harbour_mail: Harbour, wim_at: Browser, wim: Person, ada_at: Browser
+) -> None:
+    account_id = connected(wim_at)
+
+    def said(browser: Browser, path: str, deed: str) -> str:
+        return browser.post(path, {"do": deed, "account": [account_id]}, follow=True).words()
+
+    mine = f"{MINE}/{account_id}/deed"
+    assert "It is paused" in said(wim_at, mine, "pause")
+    assert "goes on" in said(wim_at, mine, "resume")
+    said(ada_at, "/accounts/bulk", "pause")
+    page = wim_at.get(MINE)
+    assert "An administrator paused it" in page.words()
+    assert not page.all("button", value="resume")
+    assert "Ask one to resume it" in said(wim_at, mine, "resume")
+    assert accounts_of(wim)[0].health is Health.PAUSED
+    assert "goes on" in said(ada_at, "/accounts/bulk", "resume")
 
 
 def test_five_are_the_most(harbour_mail: Harbour, wim_at: Browser, wim: Person) -> None:
