@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm.interfaces import ORMOption
 
 from mailadmin.access.models import Access
 from mailadmin.accounts.models import Account, Kind
@@ -60,9 +61,10 @@ def count_readers(session: Session, account: Account) -> int:
     return session.scalar(counted) or 0
 
 
-def get_visible(session: Session, person: Person, account_id: int) -> Account:
+def get_visible(session: Session, person: Person, account_id: int, *options: ORMOption) -> Account:
     """The account `account_id` if `person` may read its mail. Raises NotYours, also when it exists for others."""
-    account = session.scalars(visible_accounts(person).where(Account.id == account_id)).unique().one_or_none()
+    query = visible_accounts(person).where(Account.id == account_id).options(*options)
+    account = session.scalars(query).unique().one_or_none()
     if account is None:
         said = t("There is no such mailbox, or it is not yours.")
         if person.role is PersonRole.WORKER and not organisation.uses_mail(session):

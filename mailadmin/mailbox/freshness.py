@@ -3,7 +3,7 @@
 import hashlib
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Integer, Table, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mailadmin.accounts.models import Account
@@ -16,6 +16,27 @@ from mailadmin.writing.models import OutgoingMessage, Progress
 PACES = ((timedelta(minutes=5), 1), (timedelta(minutes=30), 5))
 SLOWEST = 20  # seconds
 _LARGE = 2**31 - 1  # a sum of what HIGHESTMODSEQ may be (RFC 7162: 63 bits) would be too large for a column
+_FOLDERS: Table = Folder.__table__  # type: ignore[assignment]
+_CHANGES: Table = PendingChange.__table__  # type: ignore[assignment]
+_OUTGOING: Table = OutgoingMessage.__table__  # type: ignore[assignment]
+_ACCOUNT: ColumnElement[int] = bindparam("of_account", type_=Integer)
+_WAIT = select().where(_CHANGES.c.account_id == _ACCOUNT, _CHANGES.c.state == ChangeState.WAITING)
+
+# Made once: every open page asks this, most of them once a second.
+_FACTS = select(
+    func.count(),
+    *(func.sum(_FOLDERS.c[name]) for name in ("stored", "unread", "generation")),
+    func.sum(func.coalesce(_FOLDERS.c.uidnext, 0)),
+    func.sum(func.coalesce(_FOLDERS.c.modseq, 0) % _LARGE),
+    _WAIT.with_only_columns(func.count(_CHANGES.c.id)).scalar_subquery(),
+    _WAIT.with_only_columns(func.max(_CHANGES.c.id)).scalar_subquery(),
+).where(_FOLDERS.c.account_id == _ACCOUNT, _FOLDERS.c.is_active)
+_DRAFTS = (
+    select(_OUTGOING.c.progress, func.count())
+    .where(_OUTGOING.c.account_id == _ACCOUNT, _OUTGOING.c.person_id == bindparam("of_person"))
+    .where(_OUTGOING.c.version > 1, _OUTGOING.c.progress != Progress.SENT)
+    .group_by(_OUTGOING.c.progress)
+)
 
 
 def mark(session: Session, account: Account, person: Person) -> str:
@@ -24,16 +45,9 @@ def mark(session: Session, account: Account, person: Person) -> str:
     That is: what the last runs left in its folders, what waits to be told, how many drafts the person has and how
     far those are, and when a run has ended, for texts come after their messages.
     """
-    counted = func.count(), func.sum(Folder.stored), func.sum(Folder.unread), func.sum(Folder.generation)
-    server = func.sum(func.coalesce(Folder.uidnext, 0)), func.sum(func.coalesce(Folder.modseq, 0) % _LARGE)
-    folders = select(*counted, *server).where(Folder.account_id == account.id, Folder.is_active)
-    mine = OutgoingMessage.account_id == account.id, OutgoingMessage.person_id == person.id, OutgoingMessage.version > 1
-    drafts = select(OutgoingMessage.progress, func.count()).where(*mine, OutgoingMessage.progress != Progress.SENT)
-    wishes = select(func.count(), func.max(PendingChange.id)).where(
-        PendingChange.account_id == account.id, PendingChange.state == ChangeState.WAITING
-    )
-    far = sorted((progress.value, n) for progress, n in session.execute(drafts.group_by(OutgoingMessage.progress)))
-    facts = (*session.execute(folders).one(), *session.execute(wishes).one(), *far, account.synced_at)
+    connection, ids = session.connection(), {"of_account": account.id, "of_person": person.id}
+    far = sorted((progress.value, n) for progress, n in connection.execute(_DRAFTS, ids))
+    facts = (*connection.execute(_FACTS, ids).one(), *far, account.synced_at)
     return hashlib.blake2s("|".join(map(str, facts)).encode(), digest_size=8).hexdigest()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, request, url_for
 from flask_login import current_user
+from sqlalchemy.orm import lazyload
 
 from mailadmin import db, queue, web
 from mailadmin.access.service import get_visible
@@ -87,7 +88,7 @@ def news(account_id: int) -> Answer:
     """
     here = url_for("mailbox.show", account_id=account_id)
     try:
-        account = get_visible(db.session(), current_user.person, account_id)
+        account = get_visible(db.session(), current_user.person, account_id, lazyload("*"))  # Mostly that is all.
     except NotFound:
         return web.go(here)
     if not web.is_htmx():
