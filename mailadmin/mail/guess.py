@@ -1,10 +1,10 @@
 """Guesses what a text is about from how its words are spelt, where no rule of the catalogue hears anything particular.
 
-A text is cut into pieces, three or four letters long, within its words: so forms of a word, and what is written
-together, look alike. A reply code counts as a piece, and so do its class (RFC 5321, RFC 3463), the protocol, the
-provider's family and the way of signing in. Every piece that stands in several of the labelled texts
-(tests/mail/texts.jsonl) has a weight for each category: above zero where it speaks for it, below where it speaks
-against it. The sum of the weights says how likely whoever labels texts would accept a category.
+A text is cut into pieces, four to six letters long, within its words: so forms of a word, and what is written
+together, look alike. What its structure tells (clues.py) counts as a few pieces, and so do the class of a reply code
+(RFC 5321, RFC 3463), the protocol, the provider's family and the way of signing in. Every piece that stands in several
+of the labelled texts (tests/mail/texts.jsonl) has a weight for each category: above zero where it speaks for it, below
+where it speaks against it. The sum of the weights says how likely whoever labels texts would accept a category.
 `python -m tests.mail.weigh` makes the weights anew from the texts.
 """
 
@@ -15,20 +15,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mailadmin.mail.clues import clues_of
 from mailadmin.mail.errors import Category
 
 FILE = Path(__file__).parent / "rules" / "weights.txt"
 ALWAYS = "*"  # A piece of every text: how frequent a category is anyway.
 HARMLESS = "harmless"
 NAMES = (*(category.value for category in Category), HARMLESS)  # In the order of the weights of a piece.
-AROUND = 0.3  # What is known besides the text counts as much as so many of its pieces together.
+AROUND = 0.3  # What is known besides the text, and every clue, counts as much as so many of its pieces together.
 LOWEST, STEP = -6.6, 0.15  # The weight that the first sign of SIGNS stands for, and how much more each one does.
 SIGNS = "".join(map(chr, range(33, 127)))
 _LIKELY = 0.2  # A guess has to be this likely.
 _FEWEST, _SHOWN = 2, 3  # Words that have to speak for a guess, and words that are shown.
 _FAMILIAR = 0.75  # So much of a word has to have weights.
 _READ = 1000  # Characters in which the words to show are looked for.
-_SHORTEST, _LONGEST = 3, 4
+_SHORTEST, _LONGEST = 4, 6
 _EMPTY = re.compile(r"the|and|for|are|was|were|ha[sd]|have|its|not|but|you|your|our|this|that|with|from|while|when")
 _FIRST, _LAST = 80, 40  # Words of a long text that count: what happened stands at its ends.
 _JOINED = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
@@ -56,7 +57,7 @@ def guess(
     `found` is the one of NAMES that a rule says, and `trust` how much that counts (in log-odds). That all is well is
     never guessed.
     """
-    sums = _sums(text, circumstances(where, family, method))
+    sums = _sums(text, circumstances(text, where, family, method))
     if found:
         sums[NAMES.index(found)] += trust
     best = max(range(len(NAMES)), key=sums.__getitem__)
@@ -84,9 +85,9 @@ def pieces_of(text: str) -> Iterator[str]:
     yield from (f"{major}.{subject}" for major, subject in _STATUS.findall(text))
 
 
-def circumstances(where: str, family: str, method: str) -> tuple[str, ...]:
-    """What is known besides the text, as pieces with weights."""
-    return f"in:{where}", f"at:{family}", f"by:{method}"
+def circumstances(text: str, where: str, family: str, method: str) -> tuple[str, ...]:
+    """What is known besides the words of a legible text, as pieces with weights."""
+    return f"in:{where}", f"at:{family}", f"by:{method}", f"in:{where} by:{method}", *clues_of(text, where)
 
 
 def _sums(text: str, around: Iterable[str]) -> list[float]:

@@ -11,6 +11,7 @@ import pytest
 
 from mailadmin.mail import catalogue, guess
 from mailadmin.mail.catalogue import Rule
+from mailadmin.mail.clues import clues_of
 from mailadmin.mail.errors import Category
 from mailadmin.mail.legible import LONGEST, legible
 
@@ -111,13 +112,13 @@ def test_every_category_has_a_general_rule() -> None:
 
 
 def test_no_pattern_hangs_on_hostile_text() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in HOSTILE:
         catalogue.find(text)
         for rule in HEARD:
             assert rule.heard is not None
             rule.heard.search(text[:LONGEST])
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
 
 
 @pytest.mark.parametrize(
@@ -297,8 +298,31 @@ def test_every_piece_has_a_weight_for_each_category() -> None:
 
 def test_pieces_are_cut_within_words_and_codes_have_their_class() -> None:
     assert set(guess.pieces_of("to be 550 5.7.1")) == {
-        *(" to", "to ", " to ", " be", "be ", " be ", " 55", "550", "50 ", " 550", "550 "),
-        *(" 5.", "5.7", ".7.", "7.1", ".1 ", " 5.7", "5.7.", ".7.1", "7.1 ", "5xx", "5.7"),
+        *(" to ", " be ", " 550", "550 ", " 550 ", " 5.7", "5.7.", ".7.1", "7.1 ", " 5.7.", "5.7.1", ".7.1 "),
+        *(" 5.7.1", "5.7.1 ", "5xx", "5.7"),
     }
-    assert "0" in "".join(guess.pieces_of("12345678"))
+    assert " 0 " not in guess.pieces_of("12345678")
+    assert not any("1" in piece for piece in guess.pieces_of("error 12345678"))
     assert not any("example" in piece for piece in guess.pieces_of("a@example.org 192.0.2.7 mail.example.com"))
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "clues"),
+    [
+        ("a1 NO [OVERQUOTA] full", "imap", {"VNO", "VNO@imap", "COVERQUOTA", "L2"}),
+        ("-ERR locked", "pop3", {"V-ERR", "V-ERR@pop3", "L1"}),
+        ("535 5.7.8 refused, 535", "smtp", {"R535", "F535", "F535@smtp", "S5.7.8", "S5.7", "L2"}),
+        ("SMTPDataError: ECONNRESET errno 104", "net", {"XSMTPDataError", "Eeconnreset", "E104", "L2"}),
+        ("{'error': 'invalid_grant'} AADSTS70000", "oauth", {"Ginvalid_grant", "GAADSTS70000", "L2"}),
+        ("", "imap", {"L0"}),
+    ],
+)
+def test_structure_gives_clues_that_no_word_can_give(text: str, where: str, clues: set[str]) -> None:
+    assert set(clues_of(text, where)) == clues
+
+
+def test_what_a_rule_says_counts_more_or_less_before_a_guess() -> None:
+    sure = [catalogue.find(text, where="smtp", sure=True) for text in ("552 quota exceeded", "550 access denied")]
+    assert [rule and rule.category for rule in sure] == [Category.QUOTA, Category.POLICY]
+    kept, given_up = (catalogue.trust(rule) for rule in sure)
+    assert kept > given_up > catalogue.trust(None) == 0

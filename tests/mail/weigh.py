@@ -3,7 +3,7 @@
     uv run --with scikit-learn python -m tests.mail.weigh
 
 One logistic regression for each category: does whoever labelled the text accept it? Pieces of fewer texts than FEWEST
-have no weight, so that nothing hangs on a single text.
+have no weight, so that nothing hangs on a single text, and neither have those that tell too little of anything.
 """
 
 import json
@@ -17,7 +17,8 @@ from mailadmin.mail.legible import legible
 HERE = Path(__file__).parent
 FILES = ("server_texts.jsonl", "texts.jsonl")
 FEWEST = 3
-LOOSE = 3.0  # How freely a weight may grow.
+LOOSE = 4.0  # How freely a weight may grow.
+TELLING = 0.3  # A piece needs a weight of this size for one category at least.
 HEADING = f"# Made by `python -m tests.mail.weigh`; see mailadmin/mail/guess.py. {' '.join(guess.NAMES)}\n"
 
 Text = tuple[dict[str, float], set[str]]
@@ -36,7 +37,7 @@ def values_of(text: dict[str, str]) -> dict[str, float]:
     family = "" if text["provider"] in ("other", "unknown") else text["provider"]
     method = "" if text["auth"] == "none" else text["auth"]
     where = text["where"] or catalogue.layer_in(heard)
-    return guess.values(heard, guess.circumstances(where, family or family_in(heard), method))
+    return guess.values(heard, guess.circumstances(heard, where, family or family_in(heard), method))
 
 
 def weigh(texts: list[Text]) -> Weights:
@@ -59,7 +60,7 @@ def weigh(texts: list[Text]) -> Weights:
         for piece, weight in zip(columns.feature_names_, model.coef_[0], strict=True):
             weights[piece].append(weight)
         weights[guess.ALWAYS].append(model.intercept_[0])
-    return weights
+    return {piece: row for piece, row in weights.items() if piece == guess.ALWAYS or max(map(abs, row)) >= TELLING}
 
 
 def written(weights: Weights) -> str:
