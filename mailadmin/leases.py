@@ -9,16 +9,16 @@ The runners' own leases double as the list of who is alive.
 import os
 import re
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import String, Table, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, String, Table, bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from mailadmin.db import Base, now
@@ -65,6 +65,13 @@ _OURS = (
     .order_by(_LEASE.name)
     .with_for_update()
 )
+# Whoever comes second waits for the first one's commit, and then finds that it is not free any more.
+_TAKE_ONE = (
+    update(_TABLE)
+    .where(_LEASE.name == bindparam("of_name"), _LEASE.expires_at <= _MOMENT)
+    .values(fence=_LEASE.fence + 1, holder=_HOLDER, taken_at=_MOMENT, beat_at=_MOMENT, expires_at=_ENDS)
+    .returning(_LEASE.fence)
+)
 _RELEASE_ALL = update(_TABLE).where(_NAMED).values(expires_at=_MOMENT, holder="")
 # Made once: each transaction of a sync begins with a beat, and to write the statement takes longer than to execute it.
 _MINE = update(_TABLE).where(
@@ -91,25 +98,20 @@ class LeaseLost(Exception):
 
 def take(session: Session, name: str, *, seconds: float) -> Held | None:
     """The lease `name` for `seconds`, or None while somebody else holds it."""
-    holder, moment = this_process(), now()
-    expires_at = moment + timedelta(seconds=seconds)
-    lease = session.get(Lease, name, with_for_update=True)
-    if lease is None:
-        try:
-            with session.begin_nested():
-                session.add(
-                    Lease(name=name, holder=holder, fence=1, taken_at=moment, beat_at=moment, expires_at=expires_at)
-                )
-        except IntegrityError:  # Somebody else was a moment faster.
-            return None
-        return Held(name, holder, 1)
-    if lease.expires_at > moment:
-        return None
-    lease.holder, lease.fence = holder, lease.fence + 1
-    lease.taken_at = lease.beat_at = moment
-    lease.expires_at = expires_at
-    session.flush()
-    return Held(name, holder, lease.fence)
+    holder, moment, connection = this_process(), now(), session.connection()
+    times = {"by": holder, "at": moment, "ends": moment + timedelta(seconds=seconds)}
+    fence = connection.execute(_TAKE_ONE, {"of_name": name, **times}).scalar()
+    return Held(name, holder, fence) if fence is not None else _take_first(connection, name, times)
+
+
+def _take_first(connection: Connection, name: str, times: Mapping[str, Any]) -> Held | None:
+    """The lease `name` if it was never taken and nobody else is a moment faster."""
+    engine = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new = engine.insert(_TABLE).on_conflict_do_nothing().returning(_LEASE.fence)
+    moment, ends = times["at"], times["ends"]
+    first = {"name": name, "holder": times["by"], "fence": 1, "taken_at": moment, "beat_at": moment}
+    taken = connection.execute(new, first | {"expires_at": ends}).scalar() is not None
+    return Held(name, times["by"], 1) if taken else None
 
 
 def beat(session: Session, held: Held, *, seconds: float) -> None:
@@ -143,13 +145,8 @@ def take_all(session: Session, names: Collection[str], *, seconds: float) -> dic
     found = {name: Held(name, holder, fence) for name, fence in rows}
     others = [name for name in names if name not in found]
     known = set(connection.execute(_KNOWN, {"names": others}).scalars()) if others else set()
-    engine = sqlite if connection.dialect.name == "sqlite" else postgresql
-    for name in sorted(set(others) - known):
-        new = engine.insert(_TABLE).on_conflict_do_nothing().returning(_LEASE.fence)
-        first = {"name": name, "holder": holder, "fence": 1, "taken_at": moment, "beat_at": moment}
-        if connection.execute(new, first | {"expires_at": values["ends"]}).scalar() is not None:
-            found[name] = Held(name, holder, 1)
-    return found
+    first = (_take_first(connection, name, values) for name in sorted(set(others) - known))
+    return found | {one.name: one for one in first if one is not None}
 
 
 def hold_on(session: Session, held: Collection[Held]) -> list[Held]:

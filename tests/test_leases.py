@@ -64,7 +64,7 @@ def test_a_released_lease_is_free_at_once_and_its_fence_grows(booted: Settings) 
 
 
 def test_the_heartbeat_pushes_the_end_forward(session: Session) -> None:
-    held = leases.take(session, "clock", seconds=1)
+    held = leases.take(session, "clock", seconds=60)
     assert held
     leases.beat(session, held, seconds=600)
     session.expire_all()
@@ -82,7 +82,7 @@ def _take_and_die(settings: Settings) -> None:
 def test_the_lease_of_a_dead_process_of_this_machine_is_broken(booted: Settings) -> None:
     child = multiprocessing.get_context("spawn").Process(target=_take_and_die, args=(booted,))
     child.start()
-    child.join(30)
+    child.join(120)
     assert a_lease() is None
     with db.transaction() as session:
         assert leases.break_dead(session) == 1

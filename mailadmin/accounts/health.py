@@ -116,7 +116,6 @@ def record_success(session: Session, account: Account, *, direction: Direction) 
             _become(account, Health.HEALTHY)
             if account.is_set_up and was_waiting:
                 account.next_sync_at = now()
-    session.flush()
 
 
 def record_failure(

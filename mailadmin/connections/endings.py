@@ -245,7 +245,7 @@ def _record_health(session: Session, account: Account, result: Result) -> None:
         if direction in result.proved:
             accounts.record_success(session, account, direction=direction)
             if direction is Direction.INCOMING:
-                hosts.let_in(session, account)
+                hosts.let_in(session, account, accounts.server_of(account, direction))
         elif direction in result.task.broken and tokens.is_passing(result.failures[direction].error):
             continue  # The provider gave no token now; of the account nothing was learned.
         elif failure := result.failures.get(direction):

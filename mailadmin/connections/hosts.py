@@ -9,11 +9,10 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account, AccountServer, Health
 from mailadmin.connections.models import FailingHost
 from mailadmin.db import now
@@ -28,6 +27,10 @@ _PACE = timedelta(milliseconds=60)  # from one freed account to the next
 _OF_THE_HOST = {
     Category.DNS, Category.REFUSED, Category.TIMEOUT, Category.NETWORK, Category.TLS, Category.UNAVAILABLE,
 }  # fmt: skip
+
+
+_HOSTS: Table = FailingHost.__table__  # type: ignore[assignment]
+_FREED = delete(_HOSTS).where(_HOSTS.c.host == bindparam("named"))
 
 
 def name_of(server: Server) -> str:
@@ -71,10 +74,8 @@ def note_failure(session: Session, server: Server, error: MailError) -> None:
 
 def note_success(session: Session, server: Server) -> None:
     """Note that `server` lets us in: whoever waited for that is due, one after the other."""
-    row = session.get(FailingHost, name_of(server), with_for_update=True)
-    if row is None:
+    if session.connection().execute(_FREED, {"named": name_of(server)}).rowcount == 0:
         return
-    session.delete(row)
     moment = now()
     waiting = select(Account.id).where(
         _receives_at(server),
@@ -90,10 +91,9 @@ def note_success(session: Session, server: Server) -> None:
     session.flush()
 
 
-def let_in(session: Session, account: Account) -> None:
-    """Note that the server of `account` let it in: nobody wants to be left alone any more."""
+def let_in(session: Session, account: Account, server: Server | None) -> None:
+    """Note that the `server` of `account` let it in: nobody wants to be left alone any more."""
     account.waits_until, account.waits_reason = None, ""
-    server = accounts.server_of(account, Direction.INCOMING)
     if server is not None:
         note_success(session, server)
 

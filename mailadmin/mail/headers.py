@@ -92,7 +92,7 @@ def read_heading(raw: bytes) -> Heading:
         reply_to="" if [each for _, each in answers] == [address] else reply_to,
         message_id=message_id,
         sent_at=sent_at,
-        received_at=read_date(fields.get("received", "").rpartition(";")[2].strip()),
+        received_at=read_date(fields["received"].rpartition(";")[2].strip()) if "received" in fields else None,
         recipients=written_to + copied_to,
         is_bulk=_is_bulk(fields),
         refers_to=_references(fields.get("references", ""), fields.get("in-reply-to", "")),
@@ -116,7 +116,8 @@ def _hash(message_id: str, when: str, sender: str, to: _People, cc: _People, sub
     """What two copies of a message have in common; None for one with neither an id nor a sender and a time."""
     if not message_id and not (when and sender):
         return None
-    to_all, cc_all = (" ".join([address or name for name, address in people]) for people in (to, cc))
+    to_all = " ".join([address or name for name, address in to])
+    cc_all = " ".join([address or name for name, address in cc])
     content = "\n".join((message_id, when, sender.lower(), to_all.lower(), cc_all.lower(), subject))
     return blake2b(content.encode("utf-8", "replace"), digest_size=16).digest()
 

@@ -228,11 +228,14 @@ def _flags_of(flags: Iterable[object]) -> frozenset[str]:
 def _internal_date(raw: bytes) -> datetime | None:
     """A date-time of RFC 3501 section 9, or None for an impossible one."""
     match = _DATE.fullmatch(raw)
-    month = MONTHS.get(match[2].decode("ascii").lower()) if match else None
-    if match is None or month is None:
+    if match is None:
         return None
-    numbers = int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), min(int(match[6]), 59)
+    day, name, year, hour, minute, second, sign, hours, minutes = match.groups()
+    month = MONTHS.get(name.decode().lower())
+    if month is None:
+        return None
     try:
-        return datetime(*numbers, tzinfo=zone(match[7], match[8], match[9]))
+        seconds = min(int(second), 59)
+        return datetime(int(year), month, int(day), int(hour), int(minute), seconds, 0, zone(sign, hours, minutes))
     except ValueError:
         return None

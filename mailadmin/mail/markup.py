@@ -18,6 +18,7 @@ import nh3
 
 DEEPEST = 600
 MOST_REOPENED = 100_000  # formats times blocks
+_HARMLESS = 600  # tags: they are neither deeper than that, nor are 300 formats times 300 blocks too many
 LONGEST_LINK = 4000
 _BLOCKS = (
     "address", "article", "aside", "blockquote", "center", "dd", "div", "dl", "dt", "figure", "footer", "h1", "h2",
@@ -65,9 +66,12 @@ _BREAK = re.compile(r"<(/?)([a-z0-9]+)[^>]*>")
 _COLOUR = re.compile(r"\b(?:rgb|hsl)a?\([\d\s.,%/deg]*\)", re.IGNORECASE)
 _CALLS = re.compile(r"[(\\@]")
 _ANY_TAG = re.compile(r"<[^<>]*>?")
-_SPACES = re.compile(r"[^\S\n]+")
-_LINES = re.compile(r" ?\n ?(?:\n ?)+")
-_HIDDEN = re.compile(r"[\u00ad\u034f\u061c\u200b-\u200f\u2060-\u2064\ufeff]+")  # what senders pad previews with
+_PARAGRAPH = re.compile(r"\n ?\n[ \n]*")
+_HIDDEN = "\u00ad\u034f\u061c\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"  # senders pad previews
+_BLANKS = (  # all that Unicode has, but the space and the line feed
+    "\t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +175,19 @@ def _bare(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    lines = _SPACES.sub(" ", _HIDDEN.sub("", text))
-    return _LINES.sub("\n\n", lines).replace("\n ", "\n").strip()
+    for hidden in _HIDDEN:
+        text = text.replace(hidden, "")
+    for blank in _BLANKS:
+        text = text.replace(blank, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return _PARAGRAPH.sub("\n\n", text).replace(" \n\n", "\n\n").replace("\n ", "\n").strip()
 
 
 def _is_too_deep(text: str) -> bool:
     """Whether a parser might need too long; what it would close by itself is left out of the count."""
+    if text.count("<") <= _HARMLESS:
+        return False
     opened: Counter[str] = Counter()
     depth = deepest = formats = most_formats = blocks = 0
     for match in _TAG.finditer(text):

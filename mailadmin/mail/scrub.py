@@ -20,7 +20,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def visible(text: str) -> str:
     """Return `text` with control and bidi characters as visible marks and lone surrogates as U+FFFD."""
-    if not _UNSAFE.search(text):
+    if text.isprintable() or not _UNSAFE.search(text):
         return text
     return _SURROGATES.sub("\ufffd", text).translate(_MARKS)
 

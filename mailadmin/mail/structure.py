@@ -70,7 +70,7 @@ def read_items(records: Sequence[Record]) -> dict[str, Value]:
     items = next((value for value in _values(records) if isinstance(value, list)), None)
     if items is None:
         raise ValueError("not a FETCH answer")
-    names = (name.decode("ascii", "replace").upper() for name in items[::2] if isinstance(name, bytes))
+    names = [name.decode("ascii", "replace").upper() for name in items[::2] if isinstance(name, bytes)]
     return {name.partition("<")[0]: value for name, value in zip(names, items[1::2], strict=False)}
 
 
@@ -151,7 +151,7 @@ def _part(value: list[Value], number: str, budget: list[int], depth: int) -> Par
         charset=visible(params.get("charset", ""))[:60],
         encoding=_word(_at(value, 5)),
         size=_number(_at(value, 6)),
-        name=_shown_name(name) or ("message.eml" if kind == "message/rfc822" else ""),
+        name=(_shown_name(name) if name else "") or ("message.eml" if kind == "message/rfc822" else ""),
         cid=_text(_at(value, 3)).strip().removeprefix("<").removesuffix(">")[:LONGEST_NAME],
         disposition=disposition,
         is_flowed=params.get("format", "").lower() == "flowed",
@@ -185,7 +185,9 @@ def _at(value: list[Value], place: int) -> Value:
 
 
 def _text(value: Value) -> str:
-    return decode(value) if isinstance(value, bytes) else ""
+    if not isinstance(value, bytes):
+        return ""
+    return value.decode("ascii") if value.isascii() else decode(value)
 
 
 def _word(value: Value) -> str:

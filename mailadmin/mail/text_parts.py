@@ -5,7 +5,7 @@ import codecs
 import html as markup_of
 import mimetypes
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mailadmin.mail.charsets import codec_for, decode
@@ -17,8 +17,10 @@ MOST_SECTIONS = 5  # texts that are read as one; what comes after them is a file
 PREVIEW_LENGTH = 300
 _META = re.compile(rb"<meta[^>]{0,300}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_BARE_RETURN = re.compile(rb"\r(?!\n)")
+_LINE = re.compile(r"[^\n]+")
 _RULE = re.compile(r"[-=_*~#.\s]{4,}")
-_CONTROLS = {code: None for code in (*range(0x20), 0x7F) if chr(code) not in "\t\n"}
+_CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if chr(code) not in "\t\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +152,18 @@ def _piece(part: Part | None, contents: Mapping[str, bytes], most: int, asked: i
     if part is None or raw is None:
         return "", False
     is_cut = len(raw) >= asked
-    text = _as_characters(unpacked(raw, part.encoding), part, is_cut=is_cut)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+    text = _without_controls(_as_characters(unpacked(raw, part.encoding), part, is_cut=is_cut))
     if part.is_flowed:
         text = _unfolded(text)
     return text[:most], is_cut or len(text) > most
+
+
+def _without_controls(text: str) -> str:
+    """`text` with line feeds as the only ends of lines, and tabs as the only other controls."""
+    raw = text.encode("utf-8", "surrogatepass")  # With bytes it takes a fiftieth of the time.
+    if _BARE_RETURN.search(raw):
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return raw.translate(None, _CONTROLS).decode("utf-8", "surrogatepass")
 
 
 def _as_characters(raw: bytes, part: Part, *, is_cut: bool) -> str:
@@ -224,26 +233,24 @@ def _unfolded(text: str) -> str:
 
 def preview(text: str) -> str:
     """The beginning of `text` in one line: without what is quoted, as long as there is something else."""
-    lines = text[:20_000].split("\n")
-    return visible(_spoken(lines, quotes=False) or _spoken(lines, quotes=True))[:PREVIEW_LENGTH]
+    beginning = text[:20_000]
+    return visible(_spoken(beginning, quotes=False) or _spoken(beginning, quotes=True))[:PREVIEW_LENGTH]
 
 
-def _spoken(lines: Iterable[str], *, quotes: bool) -> str:
-    """What is said in `lines`, as much as a preview shows: most of a long message is never looked at."""
+def _spoken(text: str, *, quotes: bool) -> str:
+    """What is said in `text`, as much as a preview shows: most of a long message is never looked at."""
     said: list[str] = []
     room = PREVIEW_LENGTH
-    for line in lines:
+    for found in _LINE.finditer(text):
+        line = found[0]
+        if line.isspace() or _RULE.fullmatch(line) or (line.startswith(">") and not quotes):
+            continue
+        if words := " ".join(line.lstrip("> ").split()):
+            said.append(words)
+            room -= len(words) + 1
         if room <= 0:
             break
-        if line.strip() and not _is_idle(line, quotes=quotes):
-            words = line.lstrip("> ").split()
-            said += words
-            room -= sum(map(len, words)) + len(words)
     return " ".join(said)[:PREVIEW_LENGTH]
-
-
-def _is_idle(line: str, *, quotes: bool) -> bool:
-    return bool(_RULE.fullmatch(line)) or (not quotes and line.startswith(">"))
 
 
 def listed(choice: Choice) -> Iterator[dict[str, str | int]]:

@@ -255,7 +255,7 @@ class Changes:
     gone: tuple[tuple[int, int], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Not frozen, which would take three times as long, for every message.
 class Envelope:
     """One message as a list shows it: what could not be read is empty, or `unreadable` says why.
 

@@ -7,7 +7,7 @@ import re
 from mailadmin.mail.charsets import decode
 
 _BEGIN = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?")
-_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
+_ESCAPED = re.compile(rb"(?:=[0-9A-Fa-f]{2})+")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]+")
 
 _Word = tuple[str, str, str]  # charset, encoding (b or q), text
@@ -68,4 +68,5 @@ def _from_base64(text: str) -> bytes:
 
 
 def _from_q(text: str) -> bytes:
-    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), text.encode("utf-8", "replace").replace(b"_", b" "))
+    raw = text.encode("utf-8", "replace").replace(b"_", b" ")
+    return _ESCAPED.sub(lambda run: binascii.unhexlify(run[0].replace(b"=", b"")), raw)

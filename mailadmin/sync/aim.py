@@ -1,9 +1,11 @@
 """Which generation of a folder a pass is about, and what it knows while it goes on; see passes.py."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Table, update
+from sqlalchemy import Table, Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope, FolderState
@@ -14,6 +16,8 @@ from mailadmin.text import t
 
 _HIGHEST = 2**32 - 1
 _FOLDERS: Table = Folder.__table__  # type: ignore[assignment]
+_ROW = select(_FOLDERS).where(_FOLDERS.c.id == bindparam("of_folder"))
+_NOTHING: Mapping[str, int] = {}
 
 
 class Renumbered(Exception):
@@ -57,29 +61,31 @@ def reopened(this: Pass) -> FolderState:
     return state
 
 
-def begin(going: Going, folder: Folder, state: FolderState) -> Pass:
-    """Decide which generation is read, and store the decision."""
+def begin(going: Going, folder: Folder, state: FolderState, total: int | None = None) -> Pass:
+    """Decide which generation is read, and store the decision; `total` is how much there is to read, if it is known."""
     with going.writing() as session:
-        row = row_of(session, folder)
+        row = row_of(session, folder.id)
+        if row is None:
+            raise _removed()
+        aimed: dict[str, Any] = {"run_total": total, "run_done": 0, "first_uid": row.first_uid}
         if row.window != going.window_key:
-            row.window, row.first_uid, row.is_complete = going.window_key, None, False
-        generation = _aim(session, row, state.uidvalidity)
-        row.run_total, row.run_done = None, 0
-        return Pass(going, row, state, generation, row.first_uid)
+            aimed |= {"window": going.window_key, "first_uid": None, "is_complete": False}
+        aimed |= _aim(session, row, state.uidvalidity)
+        change(session, row, **aimed)
+        next_one = aimed.get("next_generation")
+        generation = row.generation if next_one is None else next_one
+        return Pass(going, row, state, generation, aimed["first_uid"])
 
 
-def _aim(session: Session, row: Folder, uidvalidity: int) -> int:
-    """The generation to read: the one that people see, the next one that was begun, or a new next one."""
-    if row.uidvalidity is None:
-        row.uidvalidity = uidvalidity
-    if row.uidvalidity == uidvalidity:
-        row.next_generation = row.next_uidvalidity = None
-        return row.generation
-    row.is_complete = False
-    if row.next_generation is None or row.next_uidvalidity != uidvalidity:
-        row.next_generation = rows.unused_generation(session, row.id, max(row.generation, row.next_generation or 0))
-        row.next_uidvalidity, row.first_uid = uidvalidity, None
-    return row.next_generation
+def _aim(session: Session, row: Folder, uidvalidity: int) -> dict[str, Any]:
+    """What says which generation to read: that which people see, the next one that was begun, or a new next one."""
+    if row.uidvalidity in (None, uidvalidity):
+        return {"uidvalidity": uidvalidity, "next_generation": None, "next_uidvalidity": None}
+    if row.next_generation is not None and row.next_uidvalidity == uidvalidity:
+        return {"is_complete": False, "next_generation": row.next_generation}
+    unused = rows.unused_generation(session, row.id, max(row.generation, row.next_generation or 0))
+    new = {"next_generation": unused, "next_uidvalidity": uidvalidity, "first_uid": None}
+    return {"is_complete": False, **new}
 
 
 def listed(going: Going) -> dict[int, str]:
@@ -98,22 +104,29 @@ def listed_uids(going: Going) -> list[int]:
     return [uid for uid in going.step().search() if 0 < uid <= _HIGHEST]
 
 
-def change(session: Session, folder: Folder, **values: Any) -> None:
-    """Give columns of the folder's row other values, or sums with what is there, in this transaction.
+def row_of(session: Session, folder_id: int) -> Folder | None:
+    """The folder as it is in this transaction, to be read only; an object of the session would cost twice as much."""
+    return cast(Folder | None, session.connection().execute(_ROW, {"of_folder": folder_id}).one_or_none())
 
-    Without the row itself, which `row_of` would read and compare. Raises FolderTrouble when it is gone.
+
+def change(session: Session, folder: Folder, more: Mapping[str, int] = _NOTHING, /, **values: Any) -> None:
+    """Give columns of the folder's row other values, or `more` than there is, in this transaction.
+
+    Raises FolderTrouble when the row is gone.
     """
-    done = session.connection().execute(update(_FOLDERS).where(_FOLDERS.c.id == folder.id).values(values))
+    new = {f"new_{name}": value for name, value in (*values.items(), *more.items())}
+    done = session.connection().execute(_changing(tuple(values), tuple(more)), new | {"of_folder": folder.id})
     if not done.rowcount:
         raise _removed()
 
 
-def row_of(session: Session, folder: Folder) -> Folder:
-    """The folder's row in this transaction. Raises FolderTrouble when it is gone."""
-    row = session.get(Folder, folder.id)
-    if row is None:
-        raise _removed()
-    return row
+@functools.cache
+def _changing(names: tuple[str, ...], sums: tuple[str, ...]) -> Update:
+    """The statement that does it, for there are few and to write one takes longer than to execute it."""
+    column = _FOLDERS.c
+    values = {name: bindparam(f"new_{name}", type_=column[name].type) for name in (*names, *sums)}
+    values |= {name: column[name] + values[name] for name in sums}  # type: ignore[misc]
+    return update(_FOLDERS).where(column.id == bindparam("of_folder")).values(values)
 
 
 def _removed() -> FolderTrouble:

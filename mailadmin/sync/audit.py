@@ -25,17 +25,11 @@ from mailadmin.sync import passes, quick, rows
 from mailadmin.sync.aim import Pass, listed, opened
 from mailadmin.sync.audited import REASONS, differs, synced
 from mailadmin.sync.going import Going
-from mailadmin.sync.models import ChangeState, Folder, Message, PendingChange, RunKind, SyncRun
+from mailadmin.sync.models import ChangeState, Folder, Message, PendingChange, SyncRun
 from mailadmin.text import t
 
 ROUNDS = 4
 SHOWN = 100  # folders with differences that a run keeps
-
-
-def is_wanted(going: Going) -> bool:
-    """Whether the run is an audit; asked late, for somebody may ask for one while a usual run goes on."""
-    with db.reading() as session:
-        return session.scalar(select(SyncRun.kind).where(SyncRun.id == going.run_id)) is RunKind.AUDIT
 
 
 # One folder.

@@ -9,8 +9,9 @@ read and unread again is nothing, and a message that is moved on goes straight t
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session, lazyload
 
 from mailadmin.accounts.models import Account, Health
@@ -30,6 +31,12 @@ from mailadmin.text import t
 MOST_AT_ONCE = 500
 LARGEST_COPY = 50_000_000  # bytes of a message that waits to be filed
 DONE_FOR, REFUSED_FOR = timedelta(days=1), timedelta(days=30)
+_CHANGE: Any = PendingChange.__table__.c
+_UNTRIED = (
+    select(_CHANGE.id)
+    .where(_CHANGE.account_id == bindparam("of_account"), _CHANGE.state == ChangeState.WAITING, _CHANGE.tries == 0)
+    .limit(1)
+)
 FLAGS = {"read": "\\Seen", "flagged": "\\Flagged", "answered": "\\Answered"}
 
 
@@ -249,9 +256,8 @@ def hurry(session: Session, account: Account, *, requested_by: str) -> SyncRun |
 
 def go_on(session: Session, account: Account) -> None:
     """At the end of a run: make the next one due at once if somebody asked for something that it could not tell."""
-    fresh = PendingChange.account_id == account.id, PendingChange.state == ChangeState.WAITING, PendingChange.tries == 0
     is_well = account.health in (Health.NEW, Health.HEALTHY) and account.next_sync_at is not None
-    if is_well and session.scalar(select(PendingChange.id).where(*fresh).limit(1)) is not None:
+    if is_well and session.connection().execute(_UNTRIED, {"of_account": account.id}).first() is not None:
         account.next_sync_at = now()
 
 

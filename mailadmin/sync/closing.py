@@ -1,8 +1,10 @@
 """The end of a pass: count, say whether the folder is complete, and sweep up; see passes.py and quick.py."""
 
+from typing import Any
+
 from mailadmin import db
 from mailadmin.sync import rows
-from mailadmin.sync.aim import Pass, change, row_of
+from mailadmin.sync.aim import Pass, change
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder
 from mailadmin.text import t
@@ -14,18 +16,25 @@ def close(this: Pass) -> None:
     """Count, and say whether the folder is complete; a complete next generation takes its place in the same moment."""
     must = len(this.stored.keys() | this.wanted)
     with this.going.writing() as session:
-        row = row_of(session, this.folder)
-        total, unread, unreadable = rows.tally(session, row.id, this.generation)
+        total, unread, unreadable = rows.tally(session, this.folder.id, this.generation)
         is_complete = this.is_whole and total == must
+        counts: dict[str, Any] = {"stored": total, "unread": unread, "unreadable": unreadable}
         if is_complete and this.is_successor:
-            row.generation, row.uidvalidity = this.generation, this.state.uidvalidity
-            row.next_generation = row.next_uidvalidity = None
-            this.going.littered.add(row.id)
-        if row.generation == this.generation:
-            row.stored, row.unread, row.unreadable = total, unread, unreadable
-        row.is_complete, row.wanted, row.synced_at = is_complete, len(this.wanted), db.now()
-        row.uidnext, row.messages, row.modseq = this.state.uidnext, this.state.messages, this.state.modseq
-        row.trouble = " ".join(filter(None, ["" if is_complete else _why(this, total, must), this.state.remark]))
+            counts |= {"generation": this.generation, "uidvalidity": this.state.uidvalidity}
+            counts |= {"next_generation": None, "next_uidvalidity": None}
+            this.going.littered.add(this.folder.id)
+        elif this.is_successor:
+            counts = {}  # Those of the generation that people see go on to count.
+        change(
+            session,
+            this.folder,
+            **counts,
+            **_facts(this),
+            is_complete=is_complete,
+            wanted=len(this.wanted),
+            trouble=" ".join(filter(None, ["" if is_complete else _why(this, total, must), this.state.remark])),
+            synced_at=db.now(),
+        )
 
 
 def close_counted(this: Pass) -> bool:
@@ -39,18 +48,20 @@ def close_counted(this: Pass) -> bool:
         change(
             session,
             this.folder,
+            {"unread": unread - this.before[1], "unreadable": unreadable - this.before[2]},
             is_complete=True,
             stored=total,
             wanted=total,
-            unread=Folder.unread + unread - this.before[1],
-            unreadable=Folder.unreadable + unreadable - this.before[2],
-            uidnext=this.state.uidnext,
-            messages=this.state.messages,
-            modseq=this.state.modseq,
+            **_facts(this),
             trouble=this.state.remark,
             synced_at=db.now(),
         )
     return True
+
+
+def _facts(this: Pass) -> dict[str, int | None]:
+    """What the server told of the folder before it was read; see quick.py."""
+    return {"uidnext": this.state.uidnext, "messages": this.state.messages, "modseq": this.state.modseq}
 
 
 def _why(this: Pass, total: int, must: int) -> str:

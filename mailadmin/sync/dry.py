@@ -35,13 +35,14 @@ from mailadmin.mail.errors import MailError
 from mailadmin.mail.types import Direction, ServerProtocol
 from mailadmin.organisation import service as organisation
 from mailadmin.sync.audited import synced
+from mailadmin.sync.beginning import token_trouble
 from mailadmin.sync.counting import WINDOWS, Counted, Counting, Newcomers, Starts
 from mailadmin.sync.ending import Ending, broken_off, finish_run
 from mailadmin.sync.going import Going, Stopped
 from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.progress import in_words
 from mailadmin.sync.retention import kept_from
-from mailadmin.sync.run import NOT_OF_THE_FOLDER, Opening, connected, token_trouble
+from mailadmin.sync.run import NOT_OF_THE_FOLDER, Opening, connected
 from mailadmin.sync.service import dry_lease_name, open_run
 from mailadmin.text import t
 

@@ -15,10 +15,11 @@ from mailadmin.connections import hosts
 from mailadmin.connections import service as connections
 from mailadmin.db import now
 from mailadmin.mail.errors import Category, MailError
-from mailadmin.mail.types import Direction
+from mailadmin.mail.types import Direction, Server
 from mailadmin.oauth import service as oauth
 from mailadmin.oauth.models import GrantKind
 from mailadmin.sync import audited, manners
+from mailadmin.sync.going import Stopped
 from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 
 JITTER = 0.1
@@ -34,7 +35,7 @@ class Ending:
     """How a run ended. `reason` is a sentence; `at_once` says that the next run is due now.
 
     `says_health` False: the end says nothing about the account's health. `error` is what the server, or the way to it,
-    said.
+    said, and `server` where, if it is known.
     """
 
     outcome: RunOutcome
@@ -46,6 +47,12 @@ class Ending:
     says_health: bool = True
     diagnosis: dict[str, Any] | None = None
     error: MailError | None = None
+    server: Server | None = None
+
+
+def stopped(stop: Stopped) -> Ending:
+    """The end of a run that somebody wants to stop."""
+    return Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
 
 
 def broken_off(session: Session, account: Account | None, leg: accounts.Leg, error: MailError) -> Ending:
@@ -113,12 +120,12 @@ def _note_health(session: Session, account: Account, ending: Ending) -> None:
 
 def _note_server(session: Session, account: Account, ending: Ending) -> None:
     """What the end means for the server: it lets us in, it lets nobody in, or it wants to be left alone."""
+    server = ending.server or accounts.server_of(account, Direction.INCOMING)
     if ending.category is None and ending.outcome is not RunOutcome.FAILED:
-        hosts.let_in(session, account)
+        hosts.let_in(session, account, server)
         return
     if ending.error is None:
         return
-    server = accounts.server_of(account, Direction.INCOMING)
     if server is not None:
         hosts.note_failure(session, server, ending.error)
     wait = manners.wait_after(ending.error, failures=account.failures)
@@ -153,5 +160,5 @@ def next_after(wanted: int | None, *, is_watched: bool, least: timedelta) -> dat
 
 def sums(session: Session, account_id: int) -> tuple[int, int]:
     """Stored and unreadable messages in the folders that are synced."""
-    row = session.execute(_SUMS, {"of_account": account_id}).one()
+    row = session.connection().execute(_SUMS, {"of_account": account_id}).one()
     return int(row[0]), int(row[1])

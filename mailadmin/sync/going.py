@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from mailadmin import db, leases
@@ -17,7 +17,7 @@ from mailadmin.accounts.models import Account, Health, Window
 from mailadmin.mail.deadline import Deadline
 from mailadmin.mail.types import Changes, Folder, FolderState, Incoming
 from mailadmin.organisation import service as organisation
-from mailadmin.sync.models import SyncRun
+from mailadmin.sync.models import ChangeState, PendingChange, RunKind, SyncRun
 from mailadmin.text import t
 
 LEASE_SECONDS = 120.0
@@ -27,10 +27,17 @@ WATCH_SECONDS = 5.0  # how long a server that says nothing keeps us from noticin
 
 
 # Made once: each transaction of a run looks, and to write the statement takes longer than to execute it.
-_LOOK = select(
-    Account.deleting_at, Account.health, Account.version, organisation.mail_is_used().label("is_used")
+_WAITING = PendingChange.account_id == Account.id, PendingChange.state == ChangeState.WAITING
+_AUDITED = SyncRun.account_id == Account.id, SyncRun.finished_at.is_(None), SyncRun.kind == RunKind.AUDIT
+LOOK = select(
+    Account.deleting_at,
+    Account.health,
+    Account.version,
+    organisation.mail_is_used().label("is_used"),
+    exists().where(*_WAITING).correlate(Account).label("is_asked"),
+    exists().where(*_AUDITED).correlate(Account).label("is_audit"),
 ).where(Account.id == bindparam("of_account"))
-_HOLD = _LOOK.with_for_update(read=True)
+_HOLD = LOOK.with_for_update(read=True, of=Account)
 _RUNS: Table = SyncRun.__table__  # type: ignore[assignment]
 _COUNTS = ("new", "changed", "gone", "pushed")
 _COUNT = (
@@ -98,7 +105,9 @@ class Going:
     told: set[int] = field(default_factory=set)  # the changes of people that the server was told, see push.py
     again: set[int] = field(default_factory=set)  # folders that have to be read once more because of them
     littered: set[int] = field(default_factory=set)  # folders with rows of generations that nobody sees, see closing.py
-    looked_at: float = field(default_factory=time.monotonic)  # when such changes were last looked for
+    is_asked: bool = False  # whether such changes waited when the account was last looked at
+    is_audit: bool = False  # whether the run was an audit then; somebody may ask for one while it goes on
+    looked_at: float = field(default_factory=time.monotonic)  # when they were last looked for in the middle of work
     _beat_at: float = field(default_factory=time.monotonic)
     _session: Session | None = None  # of the transaction that goes on
     _counted: Counter[str] = field(default_factory=Counter)  # in this transaction
@@ -123,7 +132,7 @@ class Going:
     def watch(self) -> None:
         """Look, in the middle of waiting for the server, whether this run is still wanted. Raises Stopped."""
         with db.reading() as session:
-            self._look(session, holds=False)
+            self.look(session)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -139,7 +148,7 @@ class Going:
             return
         with db.transaction() as session:
             leases.beat(session, self.held, seconds=LEASE_SECONDS)
-            self._look(session)
+            self.look(session, holds=True)
             self._session, self._counted = session, Counter()
             try:
                 yield session
@@ -155,11 +164,15 @@ class Going:
         assert self._session is not None
         self._counted.update(new=new, changed=changed, gone=gone, pushed=pushed)
 
-    def _look(self, session: Session, *, holds: bool = True) -> None:
-        """Whether the company and the account still want this run; `holds` the account as it is until the commit."""
+    def look(self, session: Session, *, holds: bool = False) -> None:
+        """Whether the company and the account still want this run; `holds` the account as it is until the commit.
+
+        And what else somebody may have asked for meanwhile. Raises Stopped.
+        """
         if interruption.is_set():
             raise MustEnd
-        account = session.execute(_HOLD if holds else _LOOK, {"of_account": self.account_id}).one_or_none()
+        query = _HOLD if holds else LOOK
+        account = session.connection().execute(query, {"of_account": self.account_id}).one_or_none()
         if account is not None and not account.is_used:
             raise Stopped(organisation.why_off(), at_once=True)
         if account is None or account.deleting_at is not None:
@@ -168,3 +181,4 @@ class Going:
             raise Stopped(t("The account was paused."))
         if account.version != self.version:
             raise Stopped(t("The settings were changed meanwhile. The sync starts anew with them."), at_once=True)
+        self.is_asked, self.is_audit = bool(account.is_asked), bool(account.is_audit)

@@ -5,11 +5,13 @@ statement, once. So no column type changes a value on its way: whole numbers, by
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import Connection, Table, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -26,6 +28,23 @@ def update_each(session: Session, table: Table, columns: tuple[str, ...], rows: 
     """Change the row of each id: `rows` are values of `columns` and then the id."""
     if rows:
         session.connection().exec_driver_sql(_change(_engine(session), table, columns), list(rows))
+
+
+@contextmanager
+def nothing_left_if_it_fails(session: Session) -> Iterator[None]:
+    """A part of the transaction, undone if it raises; SQLAlchemy would write its two statements anew each time."""
+    connection = session.connection()
+    connection.exec_driver_sql("SAVEPOINT a_part")
+    with ExitStack() as failing:
+        failing.callback(_undo, connection)
+        yield
+        failing.pop_all()
+    connection.exec_driver_sql("RELEASE SAVEPOINT a_part")
+
+
+def _undo(connection: Connection) -> None:
+    with suppress(SQLAlchemyError):  # Where the database is away, the first error says it better.
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT a_part")
 
 
 def _engine(session: Session) -> str:

@@ -7,12 +7,22 @@ the server, and a change that is taken back or refused leaves no trace.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Select, func, not_, select
+from sqlalchemy import ColumnElement, bindparam, func, not_, select
 from sqlalchemy.orm import Session
 
 from mailadmin.sync.models import ChangeKind, ChangeState, Folder, Message, PendingChange
 from mailadmin.sync.rows import flag_text
 
+_FLAGS = (
+    select(PendingChange)
+    .where(
+        PendingChange.folder_id == bindparam("of_folder"),
+        PendingChange.generation == bindparam("of_generation"),
+        PendingChange.state == ChangeState.WAITING,
+        PendingChange.kind == ChangeKind.FLAGS,
+    )
+    .order_by(PendingChange.id)
+)
 _LEAVING = (ChangeKind.MOVE, ChangeKind.DELETE)
 
 
@@ -32,17 +42,11 @@ def kept(session: Session, folder_id: int, generation: int, flags: Mapping[int, 
 
     To be called in the transaction that stores them, while the account is locked: see changes.py.
     """
-    query = _waiting(folder_id, generation).where(PendingChange.kind == ChangeKind.FLAGS).order_by(PendingChange.id)
     found = dict(flags)
-    for change in session.scalars(query):
+    for change in session.scalars(_FLAGS, {"of_folder": folder_id, "of_generation": generation}):
         if change.uid in found:
             found[change.uid] = merged(found[change.uid], change)
     return found
-
-
-def _waiting(folder_id: int, generation: int) -> Select[PendingChange]:
-    is_here = PendingChange.folder_id == folder_id, PendingChange.generation == generation
-    return select(PendingChange).where(*is_here, PendingChange.state == ChangeState.WAITING)
 
 
 def is_shown(account_id: int) -> ColumnElement[bool]:

@@ -9,8 +9,9 @@ differ are stored; rows whose message is not listed are deleted. When that is do
 they are as many as they must be, the pass calls itself complete.
 
 Why it may run twice, or be killed anywhere. Every batch is one transaction: the messages, the folder's progress, the
-run's counts, and a beat of the lease. There is no state outside the rows; the next pass compares again and does what is
-left. A row that would be inserted twice meets the unique key and stays as it was.
+run's counts, and a beat of the lease. Where there is little to do, all of it is one: the first pass over a folder with
+few messages, and a few changes. There is no state outside the rows; the next pass compares again and does what is left.
+A row that would be inserted twice meets the unique key and stays as it was.
 
 Why two cannot write. The beat of the lease carries its fencing number and comes first in each transaction, see
 going.py. A runner that slept through the end of its lease fails at its next beat and leaves nothing behind.
@@ -48,7 +49,7 @@ from datetime import datetime, timedelta
 
 from mailadmin import db
 from mailadmin.accounts.models import Window
-from mailadmin.mail.types import Changes, Envelope
+from mailadmin.mail.types import Changes, Envelope, FolderState
 from mailadmin.sync import overlay, push, quick, rows
 from mailadmin.sync.aim import Pass, Renumbered, begin, change, listed, listed_uids, opened, reopened, row_of
 from mailadmin.sync.closing import close, close_counted, sweep_up
@@ -57,6 +58,7 @@ from mailadmin.sync.models import Folder
 from mailadmin.text import t
 
 ATTEMPTS = 3
+AT_ONCE = 100  # messages that are fetched before the folder says anything of them; more is progress to be seen
 
 
 def follow(going: Going, folder_id: int) -> None:
@@ -65,7 +67,7 @@ def follow(going: Going, folder_id: int) -> None:
     Raises MailError, FolderTrouble, Stopped and LeaseLost; what was committed until then stays and is true.
     """
     with db.reading() as session:
-        folder = session.get(Folder, folder_id)
+        folder = row_of(session, folder_id)
     if folder is None or not folder.is_active or folder.is_gone:
         return
     attempts = 0
@@ -79,7 +81,7 @@ def follow(going: Going, folder_id: int) -> None:
         else:
             return
         with db.reading() as session:
-            folder = session.get(Folder, folder_id) or folder
+            folder = row_of(session, folder_id) or folder
     raise FolderTrouble(t("The server gives this folder's messages new numbers all the time."))
 
 
@@ -87,32 +89,63 @@ def _follow(going: Going, folder: Folder) -> None:
     state = opened(going, folder.path)
     if quick.is_unchanged(going, folder, state):
         with going.writing() as session:
-            row = row_of(session, folder)
-            row.synced_at, row.trouble, row.run_total, row.run_done = db.now(), "", 0, 0
-    else:
-        told = quick.changes(going, folder, state)
-        with going.writing():
-            this = begin(going, folder, state)
-            is_all = told is not None and going.since is None and _take(this, told)
-        if not is_all or not _follow_changes(this):
-            if told is not None:  # What contradicts itself or our rows is not believed.
-                told = told if going.since is not None or (told.gone is None and this.before is None) else None
-                this = begin(going, folder, state)
-            _compare(this, told)
-            _work_off(this)
-            close(this)
+            change(session, folder, synced_at=db.now(), trouble="", run_total=0, run_done=0)
+    elif (told := quick.changes(going, folder, state)) is not None:
+        _follow_told(going, folder, state, told)
+    elif not _read_at_once(going, folder, state):
+        _read(begin(going, folder, state), None)
     sweep_up(going, folder)
+
+
+def _read(this: Pass, told: Changes | None) -> None:
+    """Find all differences and do what they ask for, in as many transactions as there is work for."""
+    _compare(this, told)
+    _work_off(this)
+    close(this)
+
+
+def _read_at_once(going: Going, folder: Folder, state: FolderState) -> bool:
+    """The first pass over a folder with little mail, in one transaction; False if it has to be read step by step."""
+    most = min(AT_ONCE, going.batch)
+    if folder.uidvalidity is not None or state.messages > most or going.window is Window.NOW:
+        return False
+    this = Pass(going, folder, state, folder.generation, folder.first_uid, is_whole=True)
+    this.listing = dict.fromkeys(listed_uids(going), "")
+    if len(this.listing) != state.messages:
+        return False
+    this.wanted = wanted(this)
+    came = _received(this, _missing(this))
+    if this.doubtful:
+        return False
+    with going.writing():
+        begun = begin(going, folder, state, len(came))
+        this = replace(begun, listing=this.listing, wanted=this.wanted, is_whole=True)
+        _store(this, came, done=len(came))
+        close(this)
+    return True
+
+
+def _follow_told(going: Going, folder: Folder, state: FolderState, told: Changes) -> None:
+    """Follow what the server has `told`; where that is not all, or cannot be believed, the rest is compared."""
+    this = Pass(going, folder, state, folder.generation, folder.first_uid)
+    if going.since is None and _take(this, told) and _follow_changes(this):
+        return
+    # What contradicts itself or our rows is not believed.
+    is_believed = going.since is not None or (told.gone is None and this.before is None)
+    _read(begin(going, folder, state), told if is_believed else None)
 
 
 def _follow_changes(this: Pass) -> bool:
     """Do what is left to do where what the server told is all that changed; False if everything has to be compared."""
     missing = _missing(this)
-    if len(missing) > this.going.batch or len(this.stored) > 2 * this.going.batch:
+    if len(missing) > min(AT_ONCE, this.going.batch) or len(this.stored) > 2 * this.going.batch:
+        _announce(this, modseq=None)
         _work_off(this)
         return close_counted(this)
     push.give_way(this.going)
     came = _received(this, missing)
     with nullcontext() if this.doubtful else this.going.writing():
+        _announce(this, modseq=None)
         _store(this, came, done=len(missing))
         _settle_doubts(this)
         _store_flags(this)
@@ -133,15 +166,20 @@ def _work_off(this: Pass) -> None:
 
 def _take(this: Pass, told: Changes) -> bool:
     """Let the pass be about what changed and nothing else; whether that can be, see quick.py."""
-    with this.going.writing() as session:
+    with db.reading() as session:
         found = quick.difference(session, this.folder, this.state, told)
-        if found is None:
-            return False
-        this.listing, this.stored = found.flags | dict.fromkeys(found.new, ""), found.stored
-        this.wanted, this.before, this.is_whole = set(found.new), found.before, True
-        row = row_of(session, this.folder)
-        row.run_total, row.wanted, row.modseq = len(found.new), this.state.messages, None
+    if found is None:
+        return False
+    this.listing, this.stored = found.flags | dict.fromkeys(found.new, ""), found.stored
+    this.wanted, this.before, this.is_whole = set(found.new), found.before, True
     return True
+
+
+def _announce(this: Pass, **facts: int | None) -> None:
+    """Say how much there is to read, and with the `facts` what is not so any more."""
+    with this.going.writing() as session:
+        total = this.state.messages if this.before is not None else len(this.wanted)
+        change(session, this.folder, run_total=len(_missing(this)), wanted=total, **facts)
 
 
 def _compare(this: Pass, told: Changes | None) -> None:
@@ -156,9 +194,7 @@ def _compare(this: Pass, told: Changes | None) -> None:
     this.wanted = wanted(this)
     with db.reading() as session:
         this.stored = rows.stored_flags(session, this.folder.id, this.generation)
-    with going.writing() as session:
-        row = row_of(session, this.folder)
-        row.run_total, row.wanted, row.first_uid = len(_missing(this)), len(this.wanted), this.first_uid
+    _announce(this, first_uid=this.first_uid)
 
 
 def _listed_at_first(this: Pass) -> dict[int, str]:
@@ -245,7 +281,7 @@ def _store(this: Pass, envelopes: Sequence[Envelope], *, done: int = 0) -> None:
     with this.going.writing() as session:
         rows.insert(session, this.folder.id, this.generation, envelopes)
         stored = 0 if this.is_successor else len(envelopes)
-        change(session, this.folder, run_done=Folder.run_done + done, stored=Folder.stored + stored)
+        change(session, this.folder, {"run_done": done, "stored": stored})
         this.going.count(new=len(envelopes))
 
 
@@ -291,7 +327,7 @@ def _forget_gone(this: Pass) -> None:
         with this.going.writing() as session:
             rows.delete_uids(session, this.folder.id, this.generation, uids)
             if not this.is_successor:
-                change(session, this.folder, stored=Folder.stored - len(uids))
+                change(session, this.folder, {"stored": -len(uids)})
             this.going.count(gone=len(uids))
     for uid in gone:
         del this.stored[uid]

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import select, update
 
 from mailadmin import db
 from mailadmin.sync import followed
@@ -34,13 +34,6 @@ from mailadmin.text import t
 
 AT_ONCE = 500
 LOOK_SECONDS = 1.0
-_CHANGES: Table = PendingChange.__table__  # type: ignore[assignment]
-# Made once, for a run asks this five times, and to write the statement takes longer than to execute it.
-_ANY = (
-    select(_CHANGES.c.id)
-    .where(_CHANGES.c.account_id == bindparam("of_account"), _CHANGES.c.state == ChangeState.WAITING)
-    .limit(1)
-)
 
 
 class Interrupted(Exception):
@@ -85,10 +78,13 @@ def push(going: Going) -> set[int]:
 
 
 def _batches(going: Going) -> Iterator[Batch]:
-    """What comes next: of each message its first change that waits, if this run has not tried it."""
+    """What comes next: of each message its first change that waits, if this run has not tried it.
+
+    Nothing is read for it if nothing waited when the account was last looked at, as each transaction of a run does.
+    """
+    if not going.is_asked:
+        return
     with db.reading() as session:
-        if session.scalar(_ANY, {"of_account": going.account_id}) is None:
-            return
         query = select(PendingChange).where(
             PendingChange.account_id == going.account_id, PendingChange.state == ChangeState.WAITING
         )

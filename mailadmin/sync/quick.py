@@ -11,9 +11,9 @@ taken out of our rows; then there must be as many rows as it has messages. If th
 itself or us, everything is compared in the same pass. Flags alone cannot be counted, and a server may be wrong about
 all of this; so once a day everything is compared in full, whatever the facts say: see audit.py.
 
-The facts are taken away before the first change is stored and come back at the end. A pass that breaks off in between
-is followed by one that compares everything, and the sums of the folder, which are only moved by differences here, are
-counted again.
+The facts are taken away before the first change is stored, or with it, and come back at the end. A pass that breaks off
+in between is followed by one that compares everything, and the sums of the folder, which are only moved by differences
+here, are counted again.
 """
 
 from collections.abc import Iterable, Sequence

@@ -29,8 +29,14 @@ def restless(session: Session, account_ids: Collection[int]) -> set[int]:
     """
     connection, ids = session.connection(), {"ids": list(account_ids)}
     untold = connection.execute(_UNTOLD, ids).scalars()
-    unfinished = connection.execute(_unfinished(connection.dialect.name), ids).scalars()
-    return {*untold, *unfinished, *retention.with_old_mail(session, account_ids)}
+    return {*untold, *unfinished(session, account_ids), *retention.with_old_mail(session, account_ids)}
+
+
+def unfinished(session: Session, account_ids: Collection[int]) -> set[int]:
+    """Those of the accounts that have folders in which something is left to do, with one statement."""
+    connection = session.connection()
+    found = connection.execute(_unfinished(connection.dialect.name), {"ids": list(account_ids)})
+    return set(found.scalars())
 
 
 @functools.cache

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from mailadmin.mail.types import Envelope
-from mailadmin.sync.many import in_words, insert_missing
+from mailadmin.sync.many import in_words, insert_missing, nothing_left_if_it_fails
 from mailadmin.sync.models import Folder, Message
 from mailadmin.text import t
 
 TABLE: Table = Message.__table__  # type: ignore[assignment]
+_FOLDER: Any = Folder.__table__.c
 HIGHEST_UID = 2**32 - 1
 LONGEST_FLAGS = 2000
 LONGEST_TEXT = 65_536
@@ -36,6 +37,23 @@ COLUMNS = (
     *("is_settled", "preview", "has_attachments", "has_text"),
 )  # as the table has them, and `_row` too
 Row = tuple[Any, ...]
+# Made once, for to write a statement takes longer than to execute it for one batch.
+_MINE = TABLE.c.folder_id == bindparam("of_folder"), TABLE.c.generation == bindparam("of_generation")
+_ANY_OF = *_MINE, TABLE.c.uid.in_(bindparam("uids", expanding=True))
+_UNREAD, _UNREADABLE = TABLE.c.is_read.is_(False), TABLE.c.unreadable != ""
+_FLAGS = select(TABLE.c.uid, TABLE.c.flags).where(*_MINE)
+_AMONG = select(TABLE.c.uid, TABLE.c.flags, TABLE.c.is_read, TABLE.c.unreadable).where(*_ANY_OF)
+_SIZES = select(TABLE.c.size).where(*_MINE)
+_COUNT = select(func.count()).select_from(TABLE).where(*_MINE)
+_TALLY = select(func.count(), func.count().filter(_UNREAD), func.count().filter(_UNREADABLE)).where(*_MINE)
+_TALLY_AMONG = _TALLY.where(_ANY_OF[-1])
+_DELETE = delete(TABLE).where(*_ANY_OF)
+_OLDER = TABLE.c.generation < _FOLDER.generation
+_NEWER = TABLE.c.generation > func.coalesce(_FOLDER.next_generation, _FOLDER.generation)
+_LITTERED = select(_FOLDER.id).where(
+    _FOLDER.id.in_(bindparam("ids", expanding=True)),
+    or_(*(select(TABLE.c.id).where(TABLE.c.folder_id == _FOLDER.id, rule).exists() for rule in (_OLDER, _NEWER))),
+)
 _COPY = 'COPY {} ("{}") FROM STDIN'.format(TABLE.name, '", "'.join(COLUMNS))
 _FEWEST_COPIED = 20
 
@@ -48,7 +66,7 @@ def flag_text(flags: Iterable[str]) -> str:
 
 def stored_flags(session: Session, folder_id: int, generation: int) -> dict[int, str]:
     """The flags of every message that is stored, by UID."""
-    rows = session.execute(select(TABLE.c.uid, TABLE.c.flags).where(*_mine(folder_id, generation)))
+    rows = session.connection().execute(_FLAGS, _of(folder_id, generation))
     # Few combinations of flags exist, so one text serves many messages.
     shared: dict[str, str] = {}
     return {uid: shared.setdefault(flags, flags) for uid, flags in rows}
@@ -64,10 +82,9 @@ class Known(NamedTuple):
 
 def among(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> dict[int, Known]:
     """What is stored of `uids`, by UID."""
-    columns = TABLE.c.uid, TABLE.c.flags, TABLE.c.is_read, TABLE.c.unreadable
     found: dict[int, Known] = {}
     for part in _parts(uids):
-        rows = session.execute(select(*columns).where(*_mine(folder_id, generation), TABLE.c.uid.in_(part)))
+        rows = session.connection().execute(_AMONG, _of(folder_id, generation) | {"uids": part})
         found.update((uid, Known(*known)) for uid, *known in rows)
     return found
 
@@ -76,35 +93,30 @@ def tally_among(session: Session, folder_id: int, generation: int, uids: Sequenc
     """How many of `uids` are stored, unread and unreadable."""
     sums = [0, 0, 0]
     for part in _parts(uids):
-        counted = session.execute(_tally(folder_id, generation).where(TABLE.c.uid.in_(part))).one()
+        counted = session.connection().execute(_TALLY_AMONG, _of(folder_id, generation) | {"uids": part}).one()
         sums = [old + more for old, more in zip(sums, counted, strict=True)]
     return sums[0], sums[1], sums[2]
 
 
 def count(session: Session, folder_id: int, generation: int) -> int:
     """How many messages are stored; only the index is read for it."""
-    return session.scalar(select(func.count()).select_from(TABLE).where(*_mine(folder_id, generation))) or 0
+    return int(session.connection().execute(_COUNT, _of(folder_id, generation)).scalar_one())
 
 
 def sizes(session: Session, folder_id: int, generation: int) -> list[int]:
     """The sizes of all messages that are stored."""
-    return list(session.scalars(select(TABLE.c.size).where(*_mine(folder_id, generation))))
+    return list(session.connection().execute(_SIZES, _of(folder_id, generation)).scalars())
 
 
 def tally(session: Session, folder_id: int, generation: int) -> tuple[int, int, int]:
     """How many messages are stored, unread and unreadable."""
-    total, unread, unreadable = session.execute(_tally(folder_id, generation)).one()
+    total, unread, unreadable = session.connection().execute(_TALLY, _of(folder_id, generation)).one()
     return int(total), int(unread), int(unreadable)
 
 
-def _tally(folder_id: int, generation: int) -> Any:
-    unread, unreadable = TABLE.c.is_read.is_(False), TABLE.c.unreadable != ""
-    counts = func.count(), func.count().filter(unread), func.count().filter(unreadable)
-    return select(*counts).where(*_mine(folder_id, generation))
-
-
-def _mine(folder_id: int, generation: int) -> tuple[Any, Any]:
-    return TABLE.c.folder_id == folder_id, TABLE.c.generation == generation
+def _of(folder_id: int, generation: int) -> dict[str, Any]:
+    """What the statements above are told."""
+    return {"of_folder": folder_id, "of_generation": generation}
 
 
 def _parts(uids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
@@ -137,7 +149,11 @@ def _copied(session: Session, rows: list[Row]) -> bool:
     connection = session.connection()
     driver = cast(Any, connection.dialect).loaded_dbapi
     try:
-        with connection.begin_nested(), cast(Any, connection.connection).cursor() as cursor, cursor.copy(_COPY) as copy:
+        with (
+            nothing_left_if_it_fails(session),
+            cast(Any, connection.connection).cursor() as cursor,
+            cursor.copy(_COPY) as copy,
+        ):
             for row in rows:
                 copy.write_row(row)
     except (driver.IntegrityError, driver.DataError):
@@ -148,7 +164,7 @@ def _copied(session: Session, rows: list[Row]) -> bool:
 def _inserted(session: Session, rows: list[Row]) -> bool:
     """Whether the database took `rows`; False for values that it cannot hold. Trouble of its own is raised."""
     try:
-        with session.begin_nested():
+        with nothing_left_if_it_fails(session):
             insert_missing(session, TABLE, COLUMNS, rows)
     except StatementError as error:
         if isinstance(error, DBAPIError) and not isinstance(error, DataError):
@@ -160,8 +176,8 @@ def _inserted(session: Session, rows: list[Row]) -> bool:
 
 
 def as_sqlite_text(moment: datetime) -> str:
-    """As SQLAlchemy writes it, without the zone."""
-    return moment.isoformat(" ", "microseconds")[:26]
+    """As SQLAlchemy writes `moment`, which is in UTC: without the zone."""
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _as_it_is(moment: datetime) -> datetime:
@@ -187,9 +203,8 @@ def _flagging(engine: str) -> str:
 
 def delete_uids(session: Session, folder_id: int, generation: int, uids: Sequence[int]) -> None:
     """Forget messages by UID."""
-    session.connection().execute(
-        delete(TABLE).where(TABLE.c.folder_id == folder_id, TABLE.c.generation == generation, TABLE.c.uid.in_(uids))
-    )
+    if uids:
+        session.connection().execute(_DELETE, _of(folder_id, generation) | {"uids": uids})
 
 
 def with_leftovers(session: Session, folders: Iterable[Folder]) -> set[int]:
@@ -198,13 +213,7 @@ def with_leftovers(session: Session, folders: Iterable[Folder]) -> set[int]:
     Only the ends of the index are looked at; what lies between two generations that are kept is found later.
     """
     ids = [folder.id for folder in folders]
-    if not ids:
-        return set()
-    older = TABLE.c.generation < Folder.generation
-    newer = TABLE.c.generation > func.coalesce(Folder.next_generation, Folder.generation)
-    one = select(TABLE.c.id).where(TABLE.c.folder_id == Folder.id).correlate(Folder)
-    either = one.where(older).exists() | one.where(newer).exists()
-    return set(session.scalars(select(Folder.id).where(Folder.id.in_(ids), either)))
+    return set(session.connection().execute(_LITTERED, {"ids": ids}).scalars()) if ids else set()
 
 
 def sweep(session: Session, folder_id: int, keep: set[int], *, limit: int) -> int:

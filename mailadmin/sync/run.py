@@ -26,12 +26,10 @@ from typing import Any, cast
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, lazyload
-from sqlalchemy.orm.interfaces import ORMOption
 
 from mailadmin import boot, db, leases
 from mailadmin.accounts import service as accounts
-from mailadmin.accounts.models import Account, Health
-from mailadmin.errors import RuleBroken
+from mailadmin.accounts.models import Account
 from mailadmin.mail import dial, sasl
 from mailadmin.mail.answers import Refused
 from mailadmin.mail.deadline import Deadline
@@ -39,30 +37,30 @@ from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.incoming import open_incoming as open_server
 from mailadmin.mail.types import Bearer, Direction, ServerProtocol
 from mailadmin.oauth import service as oauth
-from mailadmin.oauth.models import Grant
-from mailadmin.organisation import service as organisation
-from mailadmin.sync import audit, changes, manners, passes, push, retention, settling, texts
-from mailadmin.sync.ending import broken_off
+from mailadmin.sync import audit, changes, passes, push, quiet, retention, settling, texts
+from mailadmin.sync.beginning import begin, token_trouble
+from mailadmin.sync.ending import Ending, broken_off, finish_run, stopped
 from mailadmin.sync.going import LEASE_SECONDS, WATCH_SECONDS, FolderTrouble, Going, Stopped, Timed
 from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
 from mailadmin.sync.numbering import Naming, Numbered
-from mailadmin.sync.service import Ending, finish_run, forget_progress, lease_name
 from mailadmin.sync.survey import survey
 from mailadmin.text import t
 
 OPEN_SECONDS = 25.0  # to connect and to sign in
-RUN_SECONDS = 3300.0  # The queue allows an hour; a run that needs longer ends by itself, and the next one goes on.
 POP3_SECONDS = 300.0  # Many POP3 servers let nobody else into the mailbox meanwhile.
 BATCH = 500
 BUDGET = 200_000_000  # bytes of one step: the flags of more than a million messages
 NOT_OF_THE_FOLDER = {Category.AUTH, Category.OAUTH, Category.THROTTLED}
 
-# Made once: a run asks this several times, and to write the statement takes longer than to execute it.
+# Made once, for every run asks this, and to write a statement takes longer than to execute it.
 _ACTIVE = (
     select(Folder.id, Folder.path, Folder.name, Folder.trouble, Folder.is_complete, Folder.is_wished)
     .where(Folder.account_id == bindparam("of_account"), Folder.is_active, Folder.is_gone.is_(False))
     .order_by(Folder.path)
 )
+_ACCOUNT = select(Account).where(Account.id == bindparam("of_account")).with_for_update(of=Account)
+_ACCOUNT = _ACCOUNT.options(lazyload("*")).execution_options(populate_existing=True)
+_RUN = select(SyncRun).where(SyncRun.id == bindparam("of_run")).with_for_update()
 
 Opening = Callable[[accounts.Leg], Timed]
 Visit = Callable[[Going, int], None]
@@ -84,14 +82,14 @@ def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) 
     Returns at once if the run has ended or somebody else works on its account. Whatever is raised (a database that does
     not answer, a signal), the lease is given back and the run stays open: it can be performed again.
     """
-    begun = _begin(run_id, batch, token_trouble(run_id))
+    begun = begin(run_id, batch, token_trouble(run_id))
     if begun is None:
         return
     going, leg = begun
     is_over = is_lost = False
     try:
-        ending = _work(going, leg, opening)
-        is_over = _end(going, ending)
+        broken = _work(going, leg, opening)
+        is_over = _end(going, leg, broken)
     except leases.LeaseLost:
         is_lost = True
         log.warning("Run %s lost its lease; somebody else goes on with it.", run_id)
@@ -103,91 +101,35 @@ def perform(run_id: int, *, batch: int = BATCH, opening: Opening | None = None) 
         perform(run_id, batch=batch, opening=opening)  # Somebody asked for more in the last moment.
 
 
-def token_trouble(run_id: int) -> MailError | None:
-    """See to it that the account of the run has a fresh access token, if it signs in with one; why it has none."""
-    with db.reading() as session:  # Most accounts have no grant.
-        query = select(SyncRun.account_id).join(Grant, Grant.account_id == SyncRun.account_id)
-        account_id = session.scalar(query.where(SyncRun.id == run_id, SyncRun.finished_at.is_(None)))
-    try:
-        if account_id is not None:
-            oauth.make_fresh(account_id, boot.settings().rules)
-    except MailError as error:
-        return error
-    return None
-
-
-def _begin(run_id: int, batch: int, trouble: MailError | None = None) -> tuple[Going, accounts.Leg] | None:
-    """Take the lease and read what the run needs; a run that cannot begin is closed with the reason."""
-    with db.transaction() as session:
-        run = session.get(SyncRun, run_id)
-        if run is None or run.finished_at is not None:
-            return None
-        # The lease is locked before the account everywhere, so that no two transactions wait for each other.
-        held = leases.take(session, lease_name(run.account_id), seconds=LEASE_SECONDS)
-        account = _account(session, run.account_id) if held else None
-        if held is None or account is None:
-            return None
-        run.started_at = run.started_at or db.now()
-        try:
-            leg = _leg(session, account)
-        except Stopped as stop:
-            stopped = Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
-            finish_run(session, run, account, stopped)
-        except RuleBroken as broken:
-            failed = Ending(RunOutcome.FAILED, broken.message, Category.CONFIG, permanent=True)
-            finish_run(session, run, account, failed)
-        else:
-            if trouble is not None:
-                ended = broken_off(session, account, leg, trouble)
-                finish_run(session, run, account, replace(ended, says_health=trouble.permanent))
-                if not trouble.permanent:  # The account is not to blame while its provider is only busy.
-                    account.next_sync_at = oauth.next_try_at(session, account.id)
-                    manners.wait_for_token(account, trouble, reason=ended.reason)
-                leases.release(session, held)
-                return None
-            account.running_since = run.started_at
-            forget_progress(session, account.id)
-            ends = Deadline(RUN_SECONDS)
-            return Going(run.id, account.id, account.version, *retention.aim(account), held, batch, ends), leg
-        leases.release(session, held)
-        return None
-
-
-def _account(session: Session, account_id: int, *options: ORMOption) -> Account | None:
-    return session.get(Account, account_id, options=options, with_for_update={"of": Account}, populate_existing=True)
-
-
-def _leg(session: Session, account: Account) -> accounts.Leg:
-    if not organisation.uses_mail(session):
-        raise Stopped(organisation.why_off(), at_once=True)
-    if account.deleting_at is not None:
-        raise Stopped(t("The account is being deleted."))
-    if account.health is Health.PAUSED or not account.is_set_up:
-        raise Stopped(t("The account was paused."))
-    leg = accounts.leg(session, account, Direction.INCOMING)
-    assert leg is not None  # Without a server for receiving there is RuleBroken.
-    return leg
-
-
-def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending:
-    """Talk to the server about everything that is wanted, and say how it went. Raises LeaseLost."""
+def _work(going: Going, leg: accounts.Leg, opening: Opening | None) -> Ending | None:
+    """Talk to the server about everything that is wanted; why it ended before that, or None. Raises LeaseLost."""
     try:
         with _connected(going, leg, opening):
             push.push(going)
             _visit(going, survey(going), passes.follow)
-            if audit.is_wanted(going):
+            if going.is_audit:
                 _visit(going, set(), audit.compare)
                 audit.sum_up(going)
-            settling.settle(going)
-            push.between(going, texts.fetch)
+            if _is_more_to_do(going):
+                settling.settle(going)
+                push.between(going, texts.fetch)
             push.push(going)
-        return _judged(going)
     except Stopped as stop:
         settling.settle_what_was_read(going)
-        return Ending(RunOutcome.PARTIAL, stop.reason, at_once=stop.at_once, says_health=False)
+        return stopped(stop)
     except MailError as error:
         settling.settle_what_was_read(going)
         return _failed(going, leg, error)
+    return None
+
+
+def _is_more_to_do(going: Going) -> bool:
+    """Whether anything is left to do that is not about the folders: see settling.py and texts.py."""
+    ids = [going.account_id]
+    with db.reading() as session:
+        if quiet.unfinished(session, ids) or settling.last_day(session, going.account_id) is not None:
+            return True
+        return going.since is not None and bool(retention.with_old_mail(session, ids))
 
 
 def _failed(going: Going, leg: accounts.Leg, error: MailError) -> Ending:
@@ -252,6 +194,7 @@ def _visit(going: Going, done: set[int], visit: Visit) -> None:
 def _left(going: Going, done: set[int]) -> list[int]:
     """The folders that come next, in their order; asked again at the end, for somebody may add one meanwhile."""
     with db.reading() as session:
+        going.look(session)
         active = _active(session, going.account_id)
     left = [folder for folder in active if folder.id not in done and not folder.is_wished]
     left.sort(key=lambda folder: (folder.path != "INBOX", bool(folder.trouble), folder.path.casefold()))
@@ -260,7 +203,7 @@ def _left(going: Going, done: set[int]) -> list[int]:
 
 def _active(session: Session, account_id: int) -> Sequence[Any]:
     """What has to be known of the folders that are synced, by path; objects would cost as much as all else."""
-    return session.execute(_ACTIVE, {"of_account": account_id}).all()
+    return session.connection().execute(_ACTIVE, {"of_account": account_id}).all()
 
 
 def _read(going: Going, folder_id: int, visit: Visit) -> None:
@@ -283,10 +226,28 @@ def _note_trouble(going: Going, folder_id: int, sentence: str) -> None:
             folder.trouble, folder.is_complete, folder.synced_at = sentence, False, db.now()
 
 
-def _judged(going: Going) -> Ending:
+def _end(going: Going, leg: accounts.Leg, broken: Ending | None) -> bool:
+    """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written.
+
+    False if somebody has made an audit of the run since its folders were read: then it stays open.
+    """
+    with db.transaction() as session:
+        leases.beat(session, going.held, seconds=LEASE_SECONDS)
+        account = session.scalars(_ACCOUNT, {"of_account": going.account_id}).one_or_none()
+        run = session.scalars(_RUN, {"of_run": going.run_id}).one_or_none()
+        if run is not None and account is not None:
+            if broken is None and run.kind is RunKind.AUDIT and run.found is None:
+                return False
+            ending = broken or _judged(session, going)
+            finish_run(session, run, account, replace(ending, server=leg.server))
+            changes.go_on(session, account)
+        leases.release(session, going.held)
+    return True
+
+
+def _judged(session: Session, going: Going) -> Ending:
     """Complete if every folder that is wanted is."""
-    with db.reading() as session:
-        incomplete = [folder for folder in _active(session, going.account_id) if not folder.is_complete]
+    incomplete = [folder for folder in _active(session, going.account_id) if not folder.is_complete]
     if not incomplete:
         return Ending(RunOutcome.COMPLETE)
     first = incomplete[0]
@@ -294,22 +255,3 @@ def _judged(going: Going) -> Ending:
     if len(incomplete) > 1:
         said = t("{n} folders are not complete.", n=len(incomplete)) + " " + said
     return Ending(RunOutcome.PARTIAL, said)
-
-
-def _end(going: Going, ending: Ending) -> bool:
-    """Close the run, and give the lease back in the same transaction. Raises LeaseLost; then nothing is written.
-
-    False if somebody has made an audit of the run since its folders were read: then it stays open.
-    """
-    with db.transaction() as session:
-        leases.beat(session, going.held, seconds=LEASE_SECONDS)
-        account = _account(session, going.account_id, lazyload("*"))
-        run = session.get(SyncRun, going.run_id, with_for_update=True, populate_existing=True)
-        if run is not None and account is not None:
-            is_judged = ending.says_health and ending.outcome is not RunOutcome.FAILED
-            if is_judged and run.kind is RunKind.AUDIT and run.found is None:
-                return False
-            finish_run(session, run, account, ending)
-            changes.go_on(session, account)
-        leases.release(session, going.held)
-    return True

@@ -26,7 +26,7 @@ from mailadmin.permissions import SYSTEM, Actor
 from mailadmin.sync import audited
 from mailadmin.sync.ending import Ending, finish_run, minutes_between, next_sync, sums
 from mailadmin.sync.folders import adopt_folders, choose_folders, listed_at, seen, stored, take_over
-from mailadmin.sync.models import Folder, RunKind, RunOutcome, SyncRun
+from mailadmin.sync.models import RunKind, RunOutcome, SyncRun
 from mailadmin.sync.progress import course_of
 from mailadmin.sync.reinitialise import get_folder, reinitialise
 from mailadmin.text import t
@@ -310,16 +310,6 @@ def diagnosis(session: Session, account_id: int) -> dict[str, Any] | None:
     told = check.diagnosis if newest is None and check is not None else None
     both = [newest] if newest else [told, told.get("also")] if told else []
     return next((one for one in both if one and (newest or one["direction"] == Direction.OUTGOING)), None)
-
-
-def forget_progress(session: Session, account_id: int) -> None:
-    """Begin counting anew: no folder of the account is being read."""
-    session.execute(
-        update(Folder)
-        .where(Folder.account_id == account_id)
-        .values(run_total=None, run_done=0)
-        .execution_options(synchronize_session=False)
-    )
 
 
 # What the account page shows.

@@ -232,13 +232,13 @@ def _pairs(this: _Settling, session: Session, rows: Sequence[Any]) -> list[tuple
     if unknown:
         ids = contacts.known(session, unknown)
         this.ids.update((key, ids.get(key)) for key in unknown)
-    found: dict[tuple[int, int], bool] = {}
+    found: list[tuple[int, int, bool]] = []
     for message_id, keys in people.items():
-        for place, key in enumerate(keys):
-            contact_id = this.ids[key]
-            if contact_id is not None:
-                found.setdefault((message_id, contact_id), place == 0)
-    return [(message_id, contact_id, is_sender) for (message_id, contact_id), is_sender in found.items()]
+        sender, *others = [this.ids[key] for key in keys]
+        if sender is not None:
+            found.append((message_id, sender, True))
+        found += [(message_id, each, False) for each in dict.fromkeys(others) if each not in (None, sender)]
+    return found
 
 
 def _keys_in(this: _Settling, row: Any) -> list[str]:

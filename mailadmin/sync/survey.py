@@ -6,8 +6,9 @@ which it tells less than everything is opened.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session, lazyload
 
 from mailadmin import db
@@ -15,7 +16,7 @@ from mailadmin.accounts.models import Account
 from mailadmin.mail.errors import Category, MailError
 from mailadmin.mail.types import FolderState
 from mailadmin.sync import quick, rows
-from mailadmin.sync.folders import adopt_folders, is_as_listed, stored
+from mailadmin.sync.folders import adopt_folders, is_as_listed
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder
 from mailadmin.sync.renames import follow_renames
@@ -23,7 +24,14 @@ from mailadmin.sync.wished import create_wished
 from mailadmin.text import t
 
 _FOLDERS: Table = Folder.__table__  # type: ignore[assignment]
+# Made once, for every run asks this, and to write a statement takes longer than to execute it.
+_STORED = select(_FOLDERS).where(_FOLDERS.c.account_id == bindparam("of_account"))
 _LISTED = update(_FOLDERS).where(_FOLDERS.c.account_id == bindparam("of_account")).values(listed_at=bindparam("moment"))
+_PASSED = (
+    update(_FOLDERS)
+    .where(_FOLDERS.c.id.in_(bindparam("ids", expanding=True)))
+    .values(synced_at=bindparam("moment"), trouble="", run_total=0, run_done=0)
+)
 
 
 def survey(going: Going) -> set[int]:
@@ -35,10 +43,10 @@ def survey(going: Going) -> set[int]:
     if not listed:
         raise MailError(Category.PROTOCOL, t("The server lists no folders, not even an inbox."))
     with going.writing() as session:
-        rows = stored(session, going.account_id)
-        if not any(row.is_wished or row.is_gone for row in rows) and is_as_listed(rows, listed):
+        stored: Any = session.connection().execute(_STORED, {"of_account": going.account_id}).all()
+        if not any(row.is_wished or row.is_gone for row in stored) and is_as_listed(stored, listed):
             session.connection().execute(_LISTED, {"of_account": going.account_id, "moment": db.now()})
-            return _settled(session, going, rows, states)
+            return _settled(session, going, stored, states)
     if create_wished(going, listed):
         listed, states = going.step().survey()
     follow_renames(going, listed, states)
@@ -57,6 +65,5 @@ def _settled(session: Session, going: Going, folders: Sequence[Folder], states: 
     going.littered = rows.with_leftovers(session, [row for row in folders if row.is_active])
     ids = {row.id for row in unchanged} - going.littered
     if ids:
-        passed = {"synced_at": db.now(), "trouble": "", "run_total": 0, "run_done": 0}
-        session.connection().execute(update(_FOLDERS).where(_FOLDERS.c.id.in_(ids)).values(passed))
+        session.connection().execute(_PASSED, {"ids": list(ids), "moment": db.now()})
     return ids

@@ -1,5 +1,6 @@
 """Which messages wait for their texts, see texts.py: asked at the end of every run, and mostly none does."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     TextClause,
+    bindparam,
     column,
     exists,
     literal_column,
@@ -40,22 +42,41 @@ class Place(NamedTuple):
 
 def folders(session: Session, account_id: int) -> Sequence[Place]:
     """The folders of the account that are synced and in which a message waits for its text, the inbox first."""
+    found = session.connection().execute(_with_waiting(_engine_of(session)), {"of_account": account_id})
+    return sorted((Place(*row) for row in found), key=lambda place: (place.path != "INBOX", place.path.casefold()))
+
+
+@functools.cache
+def _with_waiting(engine: str) -> Any:
     known = _FOLDERS.c
     query = select(known.id, known.path, known.generation, known.uidvalidity)
-    found = session.execute(query.where(known.account_id == account_id, IS_SYNCED, some_wait(_engine_of(session))))
-    return sorted((Place(*row) for row in found), key=lambda place: (place.path != "INBOX", place.path.casefold()))
+    return query.where(known.account_id == bindparam("of_account"), IS_SYNCED, some_wait(engine))
 
 
 def waiting(session: Session, place: Place) -> Sequence[Any]:
     """Id and UID of the messages of a folder that wait for their text, the newest first."""
-    query = _of(session, place, _ID.label("id"), _UID)
-    return session.execute(query.order_by(*_NEWEST).limit(_MOST_AT_ONCE)).all()
+    of_place = {"of_folder": place.id, "of_generation": place.generation}
+    return session.connection().execute(_waiting(_engine_of(session)), of_place).all()
 
 
-def rowless(session: Session, place: Place, *, limit: int) -> Sequence[int]:
-    """The ids of up to `limit` of those of which not even the heading is stored."""
-    has_none = ~exists().where(_TEXTS.c.message_id == _ID)
-    return session.scalars(_of(session, place, _ID).where(has_none).limit(limit)).all()
+def rowless(session: Session, account_id: int, *, limit: int) -> Sequence[int]:
+    """The ids of up to `limit` of those in the account of which not even the heading is stored."""
+    asked = {"of_account": account_id, "most": limit}
+    return session.connection().execute(_rowless(_engine_of(session)), asked).scalars().all()
+
+
+@functools.cache
+def _waiting(engine: str) -> Any:
+    which = _waits(bindparam("of_folder", type_=Integer), bindparam("of_generation", type_=Integer))
+    query = select(_ID.label("id"), _UID).select_from(place_of(engine)).where(*which)
+    return query.order_by(*_NEWEST).limit(_MOST_AT_ONCE)
+
+
+@functools.cache
+def _rowless(engine: str) -> Any:
+    known, has_row = _FOLDERS.c, exists().where(_TEXTS.c.message_id == _ID)
+    query = select(_ID).select_from(_FOLDERS, place_of(engine)).where(*_waits(known.id, known.generation), ~has_row)
+    return query.where(known.account_id == bindparam("of_account"), IS_SYNCED).limit(bindparam("most", type_=Integer))
 
 
 def some_wait(engine: str) -> ColumnElement[bool]:
@@ -69,15 +90,10 @@ def place_of(engine: str, index: str = "textless") -> TextClause:
     return text(f"message INDEXED BY ix_message_{index}" if engine == "sqlite" else "message")
 
 
-def _of(session: Session, place: Place, *columns: ColumnElement[int]) -> Any:
-    messages = place_of(_engine_of(session))
-    return select(*columns).select_from(messages).where(*_waits(place.id, place.generation))
-
-
 def _waits(folder_id: Any, generation: Any) -> tuple[Any, ...]:
     """The rule for messages that wait for their text, in a query of `place_of`."""
     mine = column("folder_id", Integer) == folder_id, literal_column("message.generation", Integer) == generation
-    return *mine, text("NOT has_text"), column("unreadable", String) == ""
+    return *mine, text("NOT has_text"), literal_column("message.unreadable", String) == ""
 
 
 def _engine_of(session: Session) -> str:

@@ -39,7 +39,7 @@ from mailadmin.mail.whole import take_apart
 from mailadmin.organisation import service as organisation
 from mailadmin.sync import push, rows, textless
 from mailadmin.sync.going import Going
-from mailadmin.sync.many import in_words, update_each
+from mailadmin.sync.many import in_words, nothing_left_if_it_fails, update_each
 from mailadmin.sync.models import Message, MessageText
 from mailadmin.sync.numbering import Numbered
 from mailadmin.sync.textless import Place
@@ -135,8 +135,8 @@ def fetch(going: Going, *, seconds: float = SECONDS) -> None:
                 _fetch_folder(going, folder, reads, kept, until)
     except MailError as error:
         log.info("The texts of account %s have to wait (%s).", going.account_id, error.category)
-    for folder in folders:
-        _write_headings(going, folder)
+    if folders:
+        _write_headings(going)
 
 
 def reader(going: Going, *, most: int) -> Reads | None:
@@ -240,11 +240,11 @@ def _read_group(
 # Rows.
 
 
-def _write_headings(going: Going, place: Place) -> None:
-    """A row with its heading for every message of the folder that has none."""
+def _write_headings(going: Going) -> None:
+    """A row with its heading for every message of the account that has none."""
     while True:
         with db.reading() as session:
-            ids = textless.rowless(session, place, limit=HEADINGS)
+            ids = textless.rowless(session, going.account_id, limit=HEADINGS)
         if not ids:
             return
         with going.writing() as session:
@@ -314,7 +314,7 @@ def _store_all(session: Session, found: Mapping[int, Found], parts: Mapping[int,
         new = _clean(made.text), _clean(made.html), json.dumps(listed), made.is_cut, moment
         values.append((*new, message_id))
     try:
-        with session.begin_nested():
+        with nothing_left_if_it_fails(session):
             session.connection().exec_driver_sql(_storing(engine), values)
     except DBAPIError as error:
         if not _is_too_much(error):

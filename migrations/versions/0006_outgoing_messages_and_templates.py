@@ -28,6 +28,8 @@ WORDS = (
     "CREATE INDEX ix_message_text_words ON message_text USING gin ((ARRAY[message_words_account]), (ARRAY[message_id]),"
     " to_tsvector('simple', heading || ' ' || text))",
 )
+# On SQLite the index is put together by eights from now on, not by fours: a fifth less work where texts are stored.
+MERGE = "INSERT INTO message_words (message_words, rank) VALUES ('automerge', {})"
 WORDS_BEFORE = (
     "DROP TRIGGER message_words_in ON message_text",
     "DROP INDEX ix_message_text_words",
@@ -40,7 +42,8 @@ WORDS_BEFORE = (
 
 def upgrade() -> None:
     # First, since it takes long: what comes after it locks tables that every page and every sync writes to.
-    _on_postgresql(WORDS)
+    _on("postgresql", WORDS)
+    _on("sqlite", (MERGE.format(8),))
     op.create_table(
         "mail_template",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -124,14 +127,15 @@ def upgrade() -> None:
     op.add_column("message", sa.Column("reply_to", sa.Text(), server_default="", nullable=False))
 
 
-def _on_postgresql(statements: tuple[str, ...]) -> None:
-    if op.get_bind().dialect.name == "postgresql":
+def _on(engine: str, statements: tuple[str, ...]) -> None:
+    if op.get_bind().dialect.name == engine:
         for statement in statements:
             op.execute(statement)
 
 
 def downgrade() -> None:
-    _on_postgresql(WORDS_BEFORE)
+    _on("postgresql", WORDS_BEFORE)
+    _on("sqlite", (MERGE.format(4),))
     op.drop_column("message", "reply_to")
     op.drop_column("account", "is_paused_by_owner")
     with op.batch_alter_table("sign_in_provider", schema=None) as batch_op:

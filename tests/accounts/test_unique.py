@@ -32,7 +32,7 @@ def together(*wanted: dict[str, Any]) -> list[str]:
     def add(wish: dict[str, Any]) -> None:
         try:
             with db.transaction() as session:
-                start.wait(10)
+                start.wait(60)
                 service.create(session, wish=a_wish(**wish), actor=SYSTEM)
             outcomes.append("made")
         except RuleBroken as broken:

@@ -49,4 +49,4 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def settings(settings: Settings, servers: Servers) -> Settings:
     """The installation of all tests, which also trusts our servers and gives a test five seconds."""
     rules = dataclasses.replace(settings.rules, ca_file=str(servers.ca_file))
-    return dataclasses.replace(settings, rules=rules, check_seconds=5.0)
+    return dataclasses.replace(settings, rules=rules, check_seconds=8.0)

@@ -23,11 +23,12 @@ from mailadmin.sealed import Secret
 from tests.conftest import both_databases
 from tests.connections.conftest import Servers
 from tests.connections.factories import a_check, after_test, an_account, begin_with, change_password, moved, stored
-from tests.databases import free_port
+from tests.ports import free_port
 from tests.servers.silent import Listener, drip, imap_script, silence
 
 pytestmark = pytest.mark.usefixtures("booted")
 INCOMING = ["dns", "tcp", "tls", "greeting", "sign-in", "folders"]
+ENOUGH = 4.0  # seconds for a test that passes, on a busy machine, beside one that takes all of them
 
 
 def outcomes(check: Check, direction: str) -> dict[str, str]:
@@ -134,7 +135,7 @@ def test_our_own_policy_says_which_setting_allows_the_network(servers: Servers) 
 
 
 def test_a_silent_server_ends_at_its_deadline_and_delays_nobody(servers: Servers) -> None:
-    begin_with(check_seconds=1.0)
+    begin_with(check_seconds=ENOUGH)
     with Listener(silence) as silent:
         slow = a_check(an_account(loopback(silent.port), address="slow@example.org"))
         good = a_check(an_account(servers.imap))
@@ -148,7 +149,7 @@ def test_a_silent_server_ends_at_its_deadline_and_delays_nobody(servers: Servers
 
 
 def test_a_dripping_server_ends_too(servers: Servers) -> None:
-    begin_with(check_seconds=1.0)
+    begin_with(check_seconds=ENOUGH)
     with Listener(drip(b"* OK " + b"x" * 200, seconds=0.1)) as dripping:
         check = after_test(an_account(loopback(dripping.port, TLSMode.STARTTLS), servers.outgoing))
     assert check.category is Category.TIMEOUT
@@ -187,7 +188,7 @@ def children() -> set[int]:
 
 
 def kill_the_next_child(known: set[int], how: signal.Signals = signal.SIGKILL) -> None:
-    end = time.monotonic() + 4
+    end = time.monotonic() + 60
     while not children() - known and time.monotonic() < end:
         time.sleep(0.02)
     for pid in children() - known:
@@ -217,7 +218,7 @@ def test_settings_that_changed_meanwhile_keep_their_health(servers: Servers) -> 
 
 def talk_and_finish(task: Task) -> None:
     """What the job does with a task that it has claimed."""
-    with Children(boot.settings().rules, 5.0) as running:
+    with Children(boot.settings().rules, 30.0) as running:
         running.start(task)
         while len(running):
             moved_on = running.wait(1.0)
@@ -239,7 +240,7 @@ def test_a_deleted_account_takes_its_check_along(servers: Servers) -> None:
 
 
 def test_a_click_while_the_job_runs_is_done_by_the_same_job(servers: Servers) -> None:
-    begin_with(check_seconds=1.0)
+    begin_with(check_seconds=ENOUGH)
     late: list[Check] = []
     with Listener(silence) as silent:
         a_check(an_account(loopback(silent.port), address="slow@example.org"))

@@ -107,6 +107,7 @@ def test_one_that_the_server_files_a_moment_later_is_not_doubled(servers: Server
 
 
 def test_always_adds_one_even_beside_another(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "FILED_SECONDS", 8.0)
     emptied(servers.dovecot)
     check = after_message(an_account_of(servers, sent_copies=SentCopies.ALWAYS))
     assert (check.outcome, len(kept(servers.dovecot))) == ("passed", 1)

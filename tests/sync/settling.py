@@ -13,9 +13,9 @@ from mailadmin.contacts.models import Contact
 from mailadmin.mail import types as mail
 from mailadmin.mail.types import Envelope, Role
 from mailadmin.sync import rows, settling
+from mailadmin.sync.beginning import begin
 from mailadmin.sync.going import Going
 from mailadmin.sync.models import Folder, Message, MessageContact, SyncRun
-from mailadmin.sync.run import _begin
 from tests.sync.factories import NOON, a_run, an_account, folder_of
 
 ROLES = (("INBOX", Role.INBOX), ("Sent", Role.SENT), ("Junk", Role.JUNK), ("Archive", None))
@@ -52,7 +52,7 @@ def put(account: Account, *letters: Envelope, path: str = "INBOX") -> None:
 
 def begun(account: Account) -> Going:
     """A run of `account` that has begun."""
-    found = _begin(a_run(account).id, 500)
+    found = begin(a_run(account).id, 500)
     assert found
     return found[0]
 

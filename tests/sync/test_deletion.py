@@ -76,14 +76,14 @@ def test_sync_stops_though_the_server_says_nothing(
                     accounts.pause(session, accounts.get(session, account.id), actor=SYSTEM)
                 else:
                     organisation.change(session, name="Example Ltd", uses_mail=False, actor=SYSTEM)
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
-        assert time.monotonic() - began < 10  # A step of a run may take a minute.
+        assert time.monotonic() - began < 30  # A step of a run may take a minute.
     assert rows_of(SyncRun)["sync_run"] == (0 if stops == "deleted" else 1)
 
 
 def waited_until(is_so: Any) -> None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < ends
         threading.Event().wait(0.02)

@@ -194,7 +194,7 @@ def test_time_is_over_and_what_was_counted_stays(account: Account, server: Memor
             raise MailError(Category.TIMEOUT, "The server was silent for too long.")
 
     server.before = be_silent
-    run = counted(account, server, seconds=0.5)
+    run = counted(account, server, seconds=2.0)
     assert (run.outcome, run.category) == (RunOutcome.PARTIAL, None)
     assert "time was over" in run.reason
     assert sums(run)["messages"]["everything"] == 10

@@ -77,7 +77,7 @@ def test_shut_down_leaves_run_open_and_lease_free(
     def end(word: str, batches: int) -> None:
         if batches == 2 and not interruption.is_set():
             told_to_end()
-            assert interruption.wait(5)
+            assert interruption.wait(60)
 
     server.before = end
     monkeypatch.setattr(jobs, "perform", lambda run_id: perform(run_id, batch=4, opening=server))

@@ -221,7 +221,7 @@ def test_a_look_reads_no_more_than_it_may(box: Box, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that takes connections and never says a word."""
-    monkeypatch.setattr(run, "OPEN_SECONDS", 1.5)
+    monkeypatch.setattr(run, "OPEN_SECONDS", 4.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield Server(ServerProtocol.IMAP, "127.0.0.1", listener.getsockname()[1], TLSMode.IMPLICIT)
 
@@ -231,11 +231,10 @@ def test_servers_that_are_silent_keep_no_other_account_waiting(box: Box, silent:
     fine = whole(box)
     make_due(fine)  # Later than all the others.
     looks = threading.Thread(target=looking.look_around)
-    began = db.now()
     looks.start()
     eventually(lambda: was_noted(fine))
-    assert db.now() - began < timedelta(seconds=1.4)
-    looks.join(30)
+    assert {account_now(one).health for one in hung} == {Health.HEALTHY}  # They are waited for still.
+    looks.join(60)
     assert {account_now(one).health for one in hung} == {Health.UNREACHABLE, Health.HEALTHY}
     failed = [one for one in hung if account_now(one).health is Health.UNREACHABLE]
     assert len(failed) == 2  # Then the server was known to let nobody in, and the others have a run, which is polite.

@@ -129,10 +129,10 @@ def test_when_the_process_has_to_end_its_threads_see_that_and_the_next_one_goes_
 
     def work(look: Look) -> Looked:
         if look.account_id == quick.id:
-            begun.wait(5)
+            begun.wait(60)
         else:
             begun.set()
-            over.wait(5)
+            over.wait(60)
             if interruption.is_set():
                 seen.set()
         return Looked(look)
@@ -145,7 +145,7 @@ def test_when_the_process_has_to_end_its_threads_see_that_and_the_next_one_goes_
         with pytest.raises(MustEnd):
             looking.look_around(work)
     over.set()
-    assert seen.wait(5)
+    assert seen.wait(60)
     assert held() == []
     looking.look_around(lambda look: Looked(look, is_new=interruption.is_set()))
     assert was_noted(quick)

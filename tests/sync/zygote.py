@@ -41,7 +41,7 @@ class Zygote:
     def close(self) -> None:
         """End it."""
         self._in.close()
-        self._process.wait(10)
+        self._process.wait(60)
         self._out.close()
 
 
