@@ -17,6 +17,7 @@ from mailadmin.db import now
 from mailadmin.mail.types import StageOutcome
 from mailadmin.sync.models import RunOutcome, SyncRun
 from mailadmin.sync.service import IS_SYNC, SCHEDULE
+from mailadmin.sync.watching import WATCHER
 from mailadmin.text import t
 
 PAGE = 50
@@ -158,7 +159,9 @@ def _synced(row: SyncRun) -> Entry:
     said = [t("{new} new, {changed} changed, {gone} gone.", new=row.new, changed=row.changed, gone=row.gone)]
     if row.reason:
         said.insert(0, f"{row.reason.rstrip('.')}.")
-    if row.requested_by != SCHEDULE:
+    if row.requested_by == WATCHER:
+        said.append(t("The server told of news."))
+    elif row.requested_by != SCHEDULE:
         said.append(t("Asked for by {name}.", name=row.requested_by))
     return Entry(row.finished_at, tone, icon, t(what), " ".join(said), row.server_text)
 

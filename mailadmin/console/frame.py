@@ -49,6 +49,7 @@ def _signed_in() -> dict[str, Any]:
     unread = queries.unread(session, [id_ for id_, _ in mailboxes])
     values: dict[str, Any] = {
         "me": {
+            "id": person.id,
             "name": person.name,
             "email": person.email,
             "role_word": person.custom_role.name if person.custom_role else person.role.capitalize(),

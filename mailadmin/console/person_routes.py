@@ -187,14 +187,18 @@ def edit_role(role_id: int | None) -> Answer:
         except RuleBroken as broken:
             session.rollback()
             form.refuse(broken)
-    return web.page("console/role.html", None, 422 if form.errors else 200, form=form, role=role)
+    is_full = staff.is_full(current_user.person)
+    return web.page("console/role.html", None, 422 if form.errors else 200, form=form, role=role, is_full=is_full)
 
 
-@bp.post("/roles/<int:role_id>/delete")
+@bp.route("/roles/<int:role_id>/delete", methods=["GET", "POST"])
 @web.allow(Permission.MANAGE_PEOPLE)
 def delete_role(role_id: int) -> Answer:
     session = db.session()
     role = staff.get_role(session, role_id)
+    if not DeleteForm().validate_on_submit():
+        full, partial = "console/role_delete.html", "console/_role_delete.html"
+        return web.page(full, partial, role=role, holders=staff.holders(session, role))
     try:
         staff.delete_role(session, role, by=current_user.person, actor=web.actor())
         session.commit()

@@ -29,6 +29,7 @@ from mailadmin.text import t
 LINK_LASTS = timedelta(days=7)
 RESET_LASTS = timedelta(hours=1)
 RESET_PAUSE = timedelta(minutes=15)  # between two links that somebody asked for
+ROLE_NAME_LENGTH = 60
 LINKS = (TicketPurpose.INVITE, TicketPurpose.RESET)
 # What a role of one's own may hold; the rest comes with every role, or with that of a full administrator alone.
 DIVISIBLE = (
@@ -311,7 +312,9 @@ def save_role(
 ) -> CustomRole:
     """A new role, or `role` with another name or other permissions. Raises RuleBroken at `name` or `permissions`."""
     check_reach(by, role=PersonRole.ADMINISTRATOR)
-    name = checked_name(name, what=t("The name"), field="name")[:60]
+    name = checked_name(name, what=t("The name"), field="name")
+    if len(name) > ROLE_NAME_LENGTH:
+        raise RuleBroken(t("At most {n} characters can stand here.", n=ROLE_NAME_LENGTH), field="name")
     wanted = [permission.value for permission in DIVISIBLE if permission.value in permissions]
     if not wanted:
         raise RuleBroken(t("Choose at least one thing that this role may do."), field="permissions")
@@ -327,10 +330,15 @@ def save_role(
     return role
 
 
+def holders(session: Session, role: CustomRole) -> int:
+    """How many people have `role`."""
+    return session.scalar(select(func.count(Person.id)).where(Person.custom_role_id == role.id)) or 0
+
+
 def delete_role(session: Session, role: CustomRole, *, by: Person, actor: Actor) -> None:
     """Delete `role`. Raises RuleBroken while somebody has it."""
     check_reach(by, role=PersonRole.ADMINISTRATOR)
-    if session.scalar(select(Person.id).where(Person.custom_role_id == role.id).limit(1)) is not None:
+    if holders(session, role):
         raise RuleBroken(t("Somebody has this role. Give them another one first."))
     session.delete(role)
     session.flush()

@@ -1,7 +1,8 @@
 """The chart of the last 24 hours."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy.orm import Session
 
 from mailadmin import db
@@ -10,14 +11,21 @@ from mailadmin.sync.models import RunOutcome
 from tests.console.factories import a_healthy, an_ended_run
 
 
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Now, and it stays so: the hour does not end in the middle of a test."""
+    now = db.now()
+    monkeypatch.setattr(chart, "now", lambda: now)
+    return now
+
+
 def test_without_runs_there_is_no_chart(session: Session) -> None:
     an_ended_run(session, a_healthy(session, "a@example.net"), ended=db.now() - timedelta(hours=25), new=3)
     assert chart.of_last_day(session) is None
 
 
-def test_messages_are_summed_by_the_hour_and_the_last_bar_is_now(session: Session) -> None:
+def test_messages_are_summed_by_the_hour_and_the_last_bar_is_now(session: Session, moment: datetime) -> None:
     account = a_healthy(session, "a@example.net")
-    moment = db.now()
     this = moment.replace(minute=0, second=0, microsecond=0)
     for ended, new in ((this, 700), (moment, 60), (this - timedelta(seconds=1), 1405), (this - timedelta(hours=23), 9)):
         an_ended_run(session, account, ended=ended, new=new)
@@ -31,9 +39,9 @@ def test_messages_are_summed_by_the_hour_and_the_last_bar_is_now(session: Sessio
     assert drawn.bars[-2].height == round(180 * 1405 / 1500, 1)
 
 
-def test_failed_runs_are_marked_and_said(session: Session) -> None:
+def test_failed_runs_are_marked_and_said(session: Session, moment: datetime) -> None:
     account = a_healthy(session, "a@example.net")
-    moment = db.now() - timedelta(hours=2)
+    moment -= timedelta(hours=2)
     for _ in range(2):
         an_ended_run(session, account, ended=moment, outcome=RunOutcome.FAILED)
     drawn = chart.of_last_day(session)
@@ -42,8 +50,7 @@ def test_failed_runs_are_marked_and_said(session: Session) -> None:
     assert drawn.title == f"Messages synced per hour, in UTC. No new message came. Failed runs at {moment:%H:00}."
 
 
-def test_the_title_says_the_numbers(session: Session) -> None:
-    moment = db.now()
+def test_the_title_says_the_numbers(session: Session, moment: datetime) -> None:
     an_ended_run(session, a_healthy(session, "a@example.net"), ended=moment, new=1405)
     drawn = chart.of_last_day(session)
     assert drawn

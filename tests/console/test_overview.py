@@ -14,8 +14,8 @@ from mailadmin.permissions import SYSTEM
 from tests.accounts.factories import a_provider, an_account, imap
 from tests.connections.factories import after_test
 from tests.console.factories import OUT, a_failed_check, a_healthy, a_runner, a_troubled, an_ended_run
-from tests.databases import free_port
 from tests.pages import HTML, Browser, Page
+from tests.ports import free_port
 
 SVG = "{http://www.w3.org/2000/svg}"
 

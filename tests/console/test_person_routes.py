@@ -149,6 +149,9 @@ def test_somebody_with_a_role_of_ones_own_sees_and_does_what_it_says(ada_at: Bro
         assert not [deed for deed in ("New account", "New provider", "Delete…", "Test all") if deed in words], path
     assert "New account" in ada_at.get("/accounts").words()
     assert "Clerk" in ada_at.get("/roles").words()
+    question = ada_at.get(f"/roles/{role_id}/delete").words()
+    assert "1 person has this role" in question
+    assert "Delete role" not in question
     assert "Somebody has this role" in ada_at.post(f"/roles/{role_id}/delete", follow=True).words()
     assert ada_at.post(f"/roles/{role_id}", {"name": "Watcher", "permissions": ["manage people"]}).status == 303
     assert [theirs.get(path).status for path in ("/audit", "/workers")] == [403, 200]
@@ -158,6 +161,17 @@ def test_somebody_with_a_role_of_ones_own_sees_and_does_what_it_says(ada_at: Bro
         in theirs.post(f"/roles/{role_id}", {"name": "King", "permissions": ["manage people"]}).words()
     )
     assert theirs.post(f"/workers/{ada.id}/link").status == 409
+
+
+def test_a_role_is_deleted_after_a_question_and_its_name_is_never_cut(ada_at: Browser) -> None:
+    page = ada_at.post("/roles/new", {"name": "x" * 61, "permissions": ["see activity"]})
+    assert "At most 60 characters" in page.error("name")
+    assert ada_at.post("/roles/new", {"name": "Clerk", "permissions": ["see activity"]}).status == 303
+    with db.reading() as session:
+        role_id = staff.custom_roles(session)[0].id
+    assert f"/roles/{role_id}/delete" in [e.get("hx-get") for e in ada_at.get(f"/roles/{role_id}").all("button")]
+    assert "Delete role" in ada_at.get(f"/roles/{role_id}/delete").words()
+    assert "The role was deleted." in ada_at.post(f"/roles/{role_id}/delete", follow=True).words()
 
 
 def test_the_profile_is_ones_own(ada_at: Browser, ada: Person) -> None:
