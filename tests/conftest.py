@@ -52,7 +52,7 @@ def queue_url() -> Iterator[str]:
     """A real Redis-compatible server for the whole session."""
     folder = Path(tempfile.mkdtemp(prefix="vk-"))
     server = ValkeyServer(port=0, data_dir=folder / "data", unix_socket_path=folder / "v.sock")
-    server.start()
+    server.start(60)
     yield f"unix://{folder / 'v.sock'}"
     server.stop()
 

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 
 from mailadmin import db
 from mailadmin.config import ROOT
+from tests.ports import free_port
 
 ROOMY_BYTES = 4 * 1024**3
 
@@ -29,13 +29,6 @@ def scratch(prefix: str) -> Path:
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOMY_BYTES
     return Path(tempfile.mkdtemp(prefix=prefix, dir=memory if roomy else None))
-
-
-def free_port() -> int:
-    """A port of the loopback interface on which nobody listens now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @contextmanager
@@ -64,13 +57,13 @@ def postgresql() -> Iterator[str]:
         yield url
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _await(url: str) -> None:
     engine = sa.create_engine(url)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             engine.connect().close()

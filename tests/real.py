@@ -15,13 +15,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from mailadmin.config import ROOT
-from tests.databases import free_port
+from tests.ports import free_port
 
 T = TypeVar("T")
 COMMAND = [sys.executable, "-m", "mailadmin"]
 
 
-def eventually(condition: Callable[[], T], seconds: float = 30.0) -> T:
+def eventually(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """What `condition` answers as soon as that is true. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while not (answer := condition()):
@@ -38,7 +38,7 @@ def environment(**variables: str) -> dict[str, str]:
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`mailadmin` with `arguments`, to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=60
+        [*COMMAND, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=120
     )
 
 
@@ -77,7 +77,7 @@ class Installation:
         self.process = start(
             "up", "--port", str(self.port), "--data", str(self.folder), log=self.log, variables=variables
         )
-        eventually(lambda: self.said().count("is ready") > before or self.process.poll() is not None)
+        eventually(lambda: self.said().count("is ready") > before or self.process.poll() is not None, 180)
         assert self.is_running(), self.said()
 
     def is_running(self) -> bool:
@@ -88,7 +88,7 @@ class Installation:
 
     def status(self, path: str = "/healthz") -> int:
         """The status with which the console answers at `path`; 0 when it does not."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -121,7 +121,7 @@ class Installation:
         """End it as Ctrl-C does; its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 def _born(pid: int) -> int:

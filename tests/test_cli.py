@@ -181,7 +181,7 @@ def make(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """`make` in an empty checkout, as far as the virtual environment."""
     environ = {"PATH": os.environ["PATH"], **variables}
     command = ["make", "-f", str(ROOT / "Makefile"), ".venv/bin/python"]
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=180)
 
 
 def test_make_without_a_target_lists_them() -> None:

@@ -30,8 +30,9 @@ from mailadmin.providers.models import Provider
 from mailadmin.providers.service import ProviderWish
 from mailadmin.sealed import Secret
 from tests.pages import Browser
+from tests.ports import free_port
 from tests.servers.certificates import Authority
-from tests.servers.dovecot import Dovecot, free_ports
+from tests.servers.dovecot import Dovecot
 from tests.servers.silent import Listener, silence
 from tests.servers.smtp import Sink
 
@@ -90,7 +91,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         trusted.write_bytes(b"".join(server.ca_file.read_bytes() for server in (*dovecots.values(), *sinks.values())))
         ports = {name: server.ports for name, server in dovecots.items()}
         ports |= {name: {"port": sink.port} for name, sink in sinks.items()}
-        ports |= {"http": {"port": _http(stack)}, "closed": {"port": free_ports(1)[0]}}
+        ports |= {"http": {"port": _http(stack)}, "closed": {"port": free_port()}}
         ports |= {"silent": {"port": stack.enter_context(Listener(silence)).port}}
         yield House(ports, trusted)
 
@@ -127,9 +128,9 @@ def _http(stack: ExitStack) -> int:
 
 @pytest.fixture
 def settings(settings: Settings, house: House) -> Settings:
-    """The installation of all tests, which also trusts our servers and gives a test six seconds."""
+    """The installation of all tests, which also trusts our servers and gives a test ten seconds."""
     rules = dataclasses.replace(settings.rules, ca_file=str(house.ca_file))
-    return dataclasses.replace(settings, rules=rules, check_seconds=6.0)
+    return dataclasses.replace(settings, rules=rules, check_seconds=10.0)
 
 
 def test_there_are_thirty_and_no_two_are_the_same() -> None:

@@ -37,6 +37,6 @@ def test_child_ends_when_its_parent_is_killed() -> None:
 
 def test_child_of_a_parent_that_is_gone_already_does_not_begin() -> None:
     environ = {**os.environ, SUPERVISOR: "1"}
-    done = subprocess.run([sys.executable, "-c", SLEEPER], cwd=ROOT, env=environ, capture_output=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", SLEEPER], cwd=ROOT, env=environ, capture_output=True, timeout=60)
     assert done.returncode == -9
     assert done.stdout == b""

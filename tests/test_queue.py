@@ -86,5 +86,5 @@ def test_a_queue_that_hangs_is_given_up_soon(booted: Settings) -> None:
         began = time.monotonic()
         assert queue.ring("sync", 7) is False
         assert queue.waiting() is None
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
     queue.open_queue(booted.redis_url)

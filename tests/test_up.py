@@ -12,7 +12,7 @@ import pytest
 
 from mailadmin.cli import queue_server
 from mailadmin.cli.data_folder import DataFolder
-from tests.databases import free_port
+from tests.ports import free_port
 from tests.real import Installation, environment, eventually, processes, run
 
 
@@ -106,7 +106,7 @@ def test_start_shuts_down_a_queue_server_that_was_left_behind(up: Installation) 
     orphan = subprocess.Popen(queue_server.argv(folder), env=environment())
     eventually(lambda: queue_server.answers(folder.socket))
     up.start()
-    assert orphan.wait(10) == 0
+    assert orphan.wait(60) == 0
 
 
 def test_interrupt_stops_everything(up: Installation) -> None:

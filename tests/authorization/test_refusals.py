@@ -109,12 +109,12 @@ def test_what_is_no_answer_is_an_error_that_passes(
 
 
 def test_silence_ends_with_the_deadline(idp: OAuthServer, client: Client) -> None:
-    idp.odd["token"] = oauth_odd.silence(5, idp.closing)
+    idp.odd["token"] = oauth_odd.silence(60, idp.closing)
     begin = time.monotonic()
     with pytest.raises(MailError) as raised:
-        refreshed(idp, client, seconds=0.3)
+        refreshed(idp, client, seconds=1)
     assert (raised.value.category, raised.value.permanent) == (C.TIMEOUT, False)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,7 @@ class House:
     def change_password(self, user: str, password: str) -> None:
         """As the owner of a mailbox does, without telling anybody."""
         self._words[user] = password  # The Sink looks here.
-        lines = "".join(f"{name}:{{PLAIN}}{word}\n" for name, word in self._words.items())
-        (self.dovecot.folder / "users").write_text(lines)
+        self.dovecot.set_passwords(self._words)
 
     def accounts(self) -> str:
         """The file of accounts to import: one that works and four that do not, for each way."""
@@ -91,7 +90,7 @@ def furnish(installation: Installation, house: House) -> None:
 def mailadmin(installation: Installation, *words: str, typed: str = "") -> None:
     """Do a command on the data of `installation`."""
     variables = environment(MAILADMIN_DATA=str(installation.folder), MAILADMIN_ALLOWED_NETWORKS="127.0.0.0/8")
-    done = subprocess.run([*COMMAND, *words], env=variables, input=typed, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*COMMAND, *words], env=variables, input=typed, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

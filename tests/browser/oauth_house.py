@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -139,7 +139,8 @@ class Watch:
         """The log, the database and whatever else the installation wrote."""
         files = (file for file in self.installation.folder.rglob("*") if file.is_file())
         for file in [self.installation.log, *files]:
-            yield str(file), file.read_bytes().decode("latin-1")
+            with suppress(FileNotFoundError):  # The installation runs, and has files that come and go.
+                yield str(file), file.read_bytes().decode("latin-1")
 
     def _queue(self) -> Iterator[tuple[str, str]]:
         """All that the queue holds at this moment; RQ compresses some of it."""

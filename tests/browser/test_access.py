@@ -215,9 +215,9 @@ def test_the_keyboard_stays_where_something_was_done_to_a_place(chromium: Browse
         has_focus(f"Primary account: {third}")
         press(f"Take {second} from Noor Haddad", "Enter")
         has_focus(menu.format(address=first))
-        for address in (first, third):
-            press(f"Take {address} from Noor Haddad", "Enter")
-            expect(page.get_by_role("button", name=f"Take {address} from Noor Haddad")).to_have_count(0)
+        press(f"Take {first} from Noor Haddad", "Enter")
+        has_focus(menu.format(address=third))
+        press(f"Take {third} from Noor Haddad", "Enter")
         expect(page.get_by_role("list", name="Five places")).to_be_focused()
 
 

@@ -16,7 +16,7 @@ from tests.real import Installation, eventually
 from tests.servers.dovecot import Dovecot, a_message
 from tests.sync.factories import Box
 
-PATIENCE = 5.0  # seconds, until the server knows
+PATIENCE = 30.0  # seconds, until the other side knows: what is looked at every five minutes only comes too late
 
 
 @pytest.fixture(scope="module")

@@ -77,15 +77,13 @@ def test_campaign_from_report_to_rollback(
         expect(page.get_by_role("heading", level=1)).to_have_text("Move 3 accounts at Harbour?")
         page.get_by_role("button", name="Prepare the move").click()
         row = page.get_by_role("row")
-        expect(row.filter(has_text=SUPPORT)).to_contain_text(
-            "The old password is kept for 14 more days", timeout=20_000
-        )
-        expect(row.filter(has_text=WIM)).to_contain_text("The account is as it was before.", timeout=20_000)
+        expect(row.filter(has_text=SUPPORT)).to_contain_text("The old password is kept for 14 more days")
+        expect(row.filter(has_text=WIM)).to_contain_text("The account is as it was before.")
         row.filter(has_text=SALES).get_by_role("button", name="Sign in").click()
         agree(page, SALES)
-        expect(page.get_by_role("heading", name=f"{SALES} is connected")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("heading", name=f"{SALES} is connected")).to_be_visible()
         page.get_by_role("link", name="Back to the others").click()
-        expect(page.get_by_text("2 of 3 moved")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("2 of 3 moved")).to_be_visible()
         assert [there.method(each) for each in (SALES, SUPPORT, WIM)] == [OAUTH, OAUTH, PASSWORD]
         row.filter(has_text=SUPPORT).get_by_role("button", name="Back to the password").click()
         expect(row.filter(has_text=SUPPORT)).to_contain_text("Back on a password")

@@ -96,7 +96,7 @@ def synced(page: Page, address: str) -> None:
     page.get_by_role("link", name="Continue").click()
     press(page, "Continue")
     page.get_by_role("button", name="start the sync").click()
-    expect(page.get_by_role("region", name="Sync")).to_contain_text("2 messages", timeout=20_000)
+    expect(page.get_by_role("region", name="Sync")).to_contain_text("2 messages")
 
 
 def choose(page: Page, way: str) -> None:
@@ -119,7 +119,7 @@ def test_google_is_asked_by_an_app_in_testing_and_by_a_service_account(
     expect(page.get_by_role("main")).to_contain_text("seven days")
     page.get_by_label("Mailbox to try").fill(CHOIR)
     press(page, "Verify set-up")
-    expect(page.get_by_text(f"A token came for {CHOIR}")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(f"A token came for {CHOIR}")).to_be_visible()
     examine(page, screenshots / "oauth-google.png")
     begun(page, NORA)
     picture(page, screenshots / "new-2-gale.png")
@@ -152,11 +152,11 @@ def test_microsoft_lets_in_people_delegates_and_an_app_by_its_certificate(
     picture(page, screenshots / "oauth-microsoft-key.png")
     page.get_by_label("Mailbox to try").fill(ROBOT)
     press(page, "Verify set-up")
-    expect(page.get_by_text("The organisation has not let the app into").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("The organisation has not let the app into").first).to_be_visible()
     harbour.idp.may_open.add((GUID, ROBOT))
     press(page, "Verify again")
     line = f"Add-RecipientPermission -Identity {ROBOT} -Trustee {OBJECT} -AccessRights SendAs"
-    expect(page.get_by_text(line)).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(line)).to_be_visible()
     examine(page, screenshots / "oauth-microsoft.png")
     begun(page, ROBOT)
     page.get_by_role("radio", name="app-only").check()

@@ -8,7 +8,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import examine, give_password
+from tests.browser.conftest import PATIENCE, examine, give_password
 from tests.factories import PASSWORD
 from tests.real import COMMAND, Installation, environment
 
@@ -39,7 +39,7 @@ def at(chromium: Browser, office: Installation) -> BrowserContext:
     context = chromium.new_context(
         base_url=f"http://localhost:{office.port}", viewport=size, color_scheme="light", reduced_motion="reduce"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     return context
 
 
@@ -147,8 +147,10 @@ def test_the_pages_about_people_can_be_used_by_everybody(
 ) -> None:
     page = at(chromium, office).new_page()
     give_password(page, "ada@example.com", PASSWORD)
+    _make_long_names(page)
     paths = {"profile": "/profile", "audit": "/audit", "workers": "/workers", "worker": "/workers/1"}
     paths |= {"worker-new": "/workers/new", "roles": "/roles", "role-new": "/roles/new", "teams": "/teams"}
+    paths |= {"team": "/teams/1", "templates": "/templates"}
     paths |= {"single-sign-on": "/settings/sign-in", "single-sign-on-new": "/settings/sign-in/new"}
     for name, path in paths.items():
         answer = page.goto(path)
@@ -156,3 +158,24 @@ def test_the_pages_about_people_can_be_used_by_everybody(
         assert answer.ok, path
         examine(page, screenshots / f"{name}.png")
     page.context.close()
+
+
+def _make_long_names(page: Page) -> None:
+    """A person, a team and a template whose names are one long word, as some languages have them."""
+    word = "Donaudampfschifffahrtsgesellschaftskapitänsanwärter"
+    page.goto("/profile")
+    page.get_by_label("Your name").fill(f"Ada {word}")
+    page.get_by_role("button", name="Save profile").click()
+    expect(page.get_by_text("Your profile is saved.")).to_be_visible()
+    page.goto("/teams")
+    page.get_by_label("Name of the team").fill(word)
+    page.get_by_role("button", name="Make team").click()
+    page.get_by_label("Person").select_option(f"Ada {word}")
+    page.get_by_role("button", name="Add to the team").click()
+    expect(page.get_by_role("button", name=f"Take Ada {word} out of the team")).to_be_visible()
+    page.goto("/templates/new")
+    page.get_by_label("Name").fill(word)
+    page.get_by_label("Subject").fill(word * 3)
+    page.get_by_role("textbox", name="Text").fill(word)
+    page.get_by_role("button", name="Save template").click()
+    expect(page.get_by_role("link", name=word)).to_be_visible()

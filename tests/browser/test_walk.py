@@ -97,7 +97,7 @@ def test_03_a_wrong_password_is_diagnosed_and_repaired_in_place(page: Page, scre
     page.get_by_label(f"Password of {ADDRESS}").fill(WORD)
     page.get_by_role("button", name="Test connection").click()
     expect_passed(page)
-    assert page.locator("[hx-trigger='every 1s']").count() == 0
+    expect(page.locator("[hx-trigger='every 1s']")).to_have_count(0)
     picture(page, screenshots / "new-4-test-passed.png")
     page.get_by_role("link", name="Continue").click()
 

@@ -22,7 +22,7 @@ from tests.servers.dovecot import Dovecot
 from tests.sync.factories import Box, a_run, account_now, an_account, change, stored_run
 
 MANY = 50
-SECONDS = 10.0  # An attempt to open a server may take 25; a machine that runs many tests needs a few more than one.
+SECONDS = 20.0  # An attempt to open a server may take 25; a machine that runs many tests needs most of them.
 EVERY = [scenario.name for scenario in HANGING if scenario.name.startswith("imap implicit: silence")]
 
 
@@ -55,7 +55,7 @@ def runner(booted: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
     process = start("runner", log=tmp_path / "log", variables=variables)
     yield process
     process.terminate()
-    process.wait(30)
+    process.wait(60)
     with db.database().engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE alembic_version"))
 

@@ -14,7 +14,8 @@ from tests.hostile.table import ALL, FLOODS, HANGING, QUICK, TABLE
 from tests.servers.crowd import Crowd, Told
 from tests.servers.encryption import UNTRUSTED
 
-HANGING_SECONDS, SECONDS = 5.0, 30.0  # Long enough for a busy machine; only what hangs takes all of it.
+HANGING_SECONDS, SECONDS = 5.0, 90.0  # Long enough for a busy machine; only what hangs takes all of it.
+LATE = 15.0  # seconds: who is later is not so because the machine is busy
 MEGABYTES = 100
 
 
@@ -48,7 +49,7 @@ def test_it_ends_in_the_right_category_at_the_right_stage(scenario: Scenario, ev
 
 def test_every_test_ends_at_its_absolute_deadline_at_the_latest(evening: Evening) -> None:
     limits = {one.name: HANGING_SECONDS if one in HANGING else SECONDS for one in ALL.values()}
-    late = {name: one.seconds for name, one in evening.outcomes.items() if one.seconds > limits[name] + 2}
+    late = {name: one.seconds for name, one in evening.outcomes.items() if one.seconds > limits[name] + LATE}
     assert late == {}
 
 

@@ -53,7 +53,7 @@ def connect(dovecot: Dovecot, rules: Rules, stages: list[Stage]) -> Iterator[Ope
 
     def open_it(mode: str = "implicit", user: str = "wim@example.org") -> Imap:
         where = ("localhost", "imaps", "implicit") if mode == "implicit" else ("127.0.0.2", "imap", mode)
-        session = open_imap(imap(where[0], dovecot.ports[where[1]], where[2]), rules, Deadline(10), stages.append)
+        session = open_imap(imap(where[0], dovecot.ports[where[1]], where[2]), rules, Deadline(20), stages.append)
         opened.append(session)
         if user:
             session.sign_in(Password(user, "password"))

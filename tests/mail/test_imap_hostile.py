@@ -151,7 +151,7 @@ def test_what_was_said_before_tls_is_forgotten(authority: Authority) -> None:
         secure = context.wrap_socket(client, server_side=True)
         tag = secure.recv(100).split()[0]
         secure.sendall(b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n" + tag + b" OK done\r\n")
-        over.wait(5)
+        over.wait(60)
 
     rules = Rules(networks=LOOPBACK, ca_file=str(authority.ca_file))
     with Listener(behave) as server:
@@ -362,5 +362,5 @@ def test_folder_name_has_no_invisible_signs_and_its_path_stays(stages: list[Stag
 
 def test_a_failed_stage_is_the_last_one(stages: list[Stage]) -> None:
     with Listener(silence) as server, pytest.raises(MailError):
-        open_imap(imap("127.0.0.1", server.port, "none"), PLAIN, Deadline(0.3), stages.append)
+        open_imap(imap("127.0.0.1", server.port, "none"), PLAIN, Deadline(1), stages.append)
     assert stages[-1].name is StageName.GREETING

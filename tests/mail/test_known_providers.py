@@ -141,12 +141,12 @@ def test_hosts_that_only_look_like_a_provider_are_nobodys() -> None:
 
 def test_no_pattern_takes_long_on_a_hostile_name() -> None:
     hostile = ["a-." * 84, "1." * 126, "mx" * 126, "a" * 253, ".".join(["mx0"] * 63), "mx1." * 60 + "pphosted.co"]
-    began = time.perf_counter()
+    began = time.process_time()
     for host in hostile:
         known_providers.by_mx((host,))
         known_providers.gateway_of((host,))
         known_providers.by_server_host(host)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_methods_and_refusals_agree() -> None:

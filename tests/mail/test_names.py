@@ -40,7 +40,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(town: Town) -> None:
     began = time.monotonic()
     with pytest.raises(MailError) as raised:
         addresses(town, "stuck.test", 0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert (raised.value.category, raised.value.permanent) == (Category.DNS, False)
 
 
@@ -53,14 +53,14 @@ def test_a_name_server_that_knows_nothing_of_ipv6_is_enough(town: Town) -> None:
 def test_no_name_server_at_all_is_told() -> None:
     nobody = Rules(name_servers=(("127.0.0.1", 1),))
     with pytest.raises(MailError) as raised:
-        names.mail_hosts("example.org", nobody, Deadline(0.5))
+        names.mail_hosts("example.org", nobody, Deadline(5))
     assert raised.value.category is Category.DNS
 
 
 @pytest.mark.parametrize("domain", ["a" * 64 + ".test", "a..test", ".".join(["label"] * 60)])
 def test_names_that_cannot_be_asked_for_are_told(town: Town, domain: str) -> None:
     with pytest.raises(MailError) as raised:
-        names.mail_hosts(domain, town.rules, Deadline(1))
+        names.mail_hosts(domain, town.rules, Deadline(10))
     assert raised.value.message.startswith("The name servers could not answer")
 
 
@@ -68,10 +68,10 @@ def test_odd_hosts_in_mx_records_are_passed_over(town: Town) -> None:
     town.names.add(
         "odd.test", "MX", r"5 a\032b.odd.test.", "10 .", r"20 127.0.0.1.", "30 in.odd.test.", "30 IN.odd.test."
     )
-    assert names.mail_hosts("odd.test", town.rules, Deadline(1)) == ("127.0.0.1", "in.odd.test")
+    assert names.mail_hosts("odd.test", town.rules, Deadline(10)) == ("127.0.0.1", "in.odd.test")
 
 
 def test_srv_records_are_sorted_by_priority_and_weight(town: Town) -> None:
     town.names.add("_imaps._tcp.sorted.test", "SRV", "1 5 993 c.test.", "0 1 993 b.test.", "0 9 993 a.test.")
-    found = names.services("_imaps", "sorted.test", town.rules, Deadline(1))
+    found = names.services("_imaps", "sorted.test", town.rules, Deadline(10))
     assert [service.host for service in found] == ["a.test", "b.test", "c.test"]

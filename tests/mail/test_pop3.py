@@ -59,7 +59,7 @@ def pop3(host: str, port: int, mode: str) -> Server:
 @contextmanager
 def olga(dovecot: Dovecot, rules: Rules) -> Iterator[Pop3]:
     """Signed in to the Dovecot."""
-    session = open_pop3(pop3("localhost", dovecot.ports["pop3s"], "implicit"), rules, Deadline(10))
+    session = open_pop3(pop3("localhost", dovecot.ports["pop3s"], "implicit"), rules, Deadline(20))
     session.sign_in(Password("olga@example.org", "password"))
     yield session
     session.close()
@@ -68,7 +68,7 @@ def olga(dovecot: Dovecot, rules: Rules) -> Iterator[Pop3]:
 def asked(answers: dict[str, bytes], *, heard: list[str] | None = None) -> tuple[FolderState, list[Envelope]]:
     """What `examine` and `envelopes` make of a server whose answers differ like this from proper ones."""
     with Listener(script(BASE | answers, heard if heard is not None else [], b"+OK ready\r\n")) as server:
-        session = open_pop3(pop3("127.0.0.1", server.port, "none"), PLAIN, Deadline(3))
+        session = open_pop3(pop3("127.0.0.1", server.port, "none"), PLAIN, Deadline(20))
         try:
             session.sign_in(WIM)
             session.folders()
@@ -90,7 +90,7 @@ def failing(answers: dict[str, bytes], heard: list[str] | None = None) -> MailEr
 @pytest.mark.parametrize("mode", ["implicit", "starttls"])
 def test_dovecot_lets_us_in_and_shows_its_inbox(dovecot: Dovecot, rules: Rules, stages: list[Stage], mode: str) -> None:
     where = ("localhost", "pop3s") if mode == "implicit" else ("127.0.0.2", "pop3")
-    session = open_pop3(pop3(where[0], dovecot.ports[where[1]], mode), rules, Deadline(10), stages.append)
+    session = open_pop3(pop3(where[0], dovecot.ports[where[1]], mode), rules, Deadline(20), stages.append)
     session.sign_in(WIM)
     (inbox,) = session.folders()
     session.close()
@@ -103,7 +103,7 @@ def test_dovecot_lets_us_in_and_shows_its_inbox(dovecot: Dovecot, rules: Rules, 
 
 
 def test_a_wrong_password_is_refused_permanently_and_said_so(dovecot: Dovecot, rules: Rules) -> None:
-    session = open_pop3(pop3("localhost", dovecot.ports["pop3s"], "implicit"), rules, Deadline(10))
+    session = open_pop3(pop3("localhost", dovecot.ports["pop3s"], "implicit"), rules, Deadline(20))
     with pytest.raises(MailError) as raised:
         session.sign_in(Password("wim@example.org", "not the password"))
     session.close()
@@ -215,7 +215,7 @@ def test_one_refusal_is_the_last_word_and_quit_comes_without_dele() -> None:
 def test_what_could_end_a_command_is_never_sent(how: Password) -> None:
     heard: list[str] = []
     with Listener(script(BASE, heard, b"+OK\r\n")) as server:
-        session = open_pop3(pop3("127.0.0.1", server.port, "none"), PLAIN, Deadline(3))
+        session = open_pop3(pop3("127.0.0.1", server.port, "none"), PLAIN, Deadline(20))
         with pytest.raises(MailError) as raised:
             session.sign_in(how)
         session.close()

@@ -85,7 +85,7 @@ def test_dovecot_lets_us_in_with_scram(modern: Dovecot, stages: list[Stage], mod
     rules = Rules(networks=LOOPBACK, ca_file=str(modern.ca_file))
     where = ("localhost", modern.ports["imaps"]) if mode == "implicit" else ("127.0.0.2", modern.ports["imap"])
     for how in (WIM, Password("ada@example.org", UMLAUTS.password)):
-        session = open_imap(imap(*where, mode), rules, Deadline(10), stages.append)
+        session = open_imap(imap(*where, mode), rules, Deadline(20), stages.append)
         session.sign_in(how)
         assert session.examine("INBOX").uidvalidity
         session.close()
@@ -96,7 +96,7 @@ def test_dovecot_lets_us_in_with_scram(modern: Dovecot, stages: list[Stage], mod
 
 def test_dovecot_refuses_a_wrong_password_with_scram(modern: Dovecot) -> None:
     rules = Rules(networks=LOOPBACK, ca_file=str(modern.ca_file))
-    session = open_imap(imap("localhost", modern.ports["imaps"], "implicit"), rules, Deadline(10))
+    session = open_imap(imap("localhost", modern.ports["imaps"], "implicit"), rules, Deadline(20))
     with pytest.raises(MailError) as raised:
         session.sign_in(Password(WIM.username, "wrong"))
     session.close()
@@ -111,7 +111,7 @@ def test_dovecot_lets_us_in_with_each_mechanism(name: str, stages: list[Stage]) 
 
     with Single() as server:
         rules = Rules(networks=LOOPBACK, ca_file=str(server.ca_file))
-        session = open_imap(imap("localhost", server.ports["imaps"], "implicit"), rules, Deadline(10), stages.append)
+        session = open_imap(imap("localhost", server.ports["imaps"], "implicit"), rules, Deadline(20), stages.append)
         session.sign_in(WIM)
         session.close()
     # Where Dovecot has no PLAIN it announces LOGINDISABLED.
@@ -176,9 +176,9 @@ def speaks_scram(protocol: str, heard: list[str], *, forge: str = "", skip_proof
 
 def sign_in(protocol: str, port: int) -> None:
     if protocol == "imap":
-        session = open_imap(imap("127.0.0.1", port, "none"), PLAIN, Deadline(3))
+        session = open_imap(imap("127.0.0.1", port, "none"), PLAIN, Deadline(20))
     else:
-        session = open_smtp(smtp("127.0.0.1", port, "none"), PLAIN, Deadline(3))
+        session = open_smtp(smtp("127.0.0.1", port, "none"), PLAIN, Deadline(20))
     session.sign_in(WIM)
 
 
@@ -267,7 +267,7 @@ def test_a_long_password_waits_for_the_challenge() -> None:
     heard: list[str] = []
     script = {"ehlo": b"250-hi\r\n250 AUTH PLAIN\r\n", "AUTH": b"334 \r\n", "": b"235 in\r\n"}
     with Listener(smtp_script(script, heard)) as server:
-        session = open_smtp(smtp("127.0.0.1", server.port, "none"), PLAIN, Deadline(3))
+        session = open_smtp(smtp("127.0.0.1", server.port, "none"), PLAIN, Deadline(20))
         session.sign_in(Password("wim", "x" * 500))
     assert heard[1] == "AUTH PLAIN"
     assert base64.b64decode(heard[2]) == b"\0wim\0" + b"x" * 500

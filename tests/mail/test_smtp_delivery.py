@@ -31,7 +31,7 @@ def post(authority: Authority) -> Iterator[Post]:
 @contextmanager
 def session(post: Post, ca_file: Path) -> Iterator[Smtp]:
     rules = Rules(networks=LOOPBACK, ca_file=str(ca_file))
-    opened = open_smtp(smtp("127.0.0.1", post.port, "implicit"), rules, Deadline(5))
+    opened = open_smtp(smtp("127.0.0.1", post.port, "implicit"), rules, Deadline(20))
     try:
         opened.sign_in(WIM)
         yield opened
@@ -103,7 +103,7 @@ def test_what_is_refused_is_certain(
 def test_whatever_is_no_answer_to_the_final_dot_leaves_it_open(post: Post, authority: Authority, answer: bytes) -> None:
     post.does["dot"] = [answer]
     with session(post, authority.ca_file) as opened, pytest.raises(Unanswered):
-        deliver(opened, b"x\r\n", seconds=0.3)
+        deliver(opened, b"x\r\n", seconds=1)
     assert post.given == [b"x\r\n"]
 
 
@@ -112,7 +112,7 @@ def test_a_server_that_is_silent_after_the_final_dot_is_awaited_no_longer_than_w
 ) -> None:
     post.does["dot"] = [post.silence]
     with session(post, authority.ca_file) as opened, pytest.raises(Unanswered):
-        deliver(opened, b"x\r\n", seconds=0.2)
+        deliver(opened, b"x\r\n", seconds=0.5)
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "content"])

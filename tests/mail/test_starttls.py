@@ -30,8 +30,8 @@ def rules(authority: Authority) -> Rules:
 
 def opened(protocol: str, port: int, rules: Rules, stages: list[Stage]) -> Imap | Smtp:
     if protocol == "imap":
-        return open_imap(imap("127.0.0.1", port, "starttls"), rules, Deadline(3), stages.append)
-    return open_smtp(smtp("127.0.0.1", port, "starttls"), rules, Deadline(3), stages.append)
+        return open_imap(imap("127.0.0.1", port, "starttls"), rules, Deadline(20), stages.append)
+    return open_smtp(smtp("127.0.0.1", port, "starttls"), rules, Deadline(20), stages.append)
 
 
 def refused_with(protocol: str, answer: bytes, rules: Rules, stages: list[Stage]) -> tuple[MailError, list[str]]:
@@ -93,7 +93,7 @@ def test_words_that_come_during_the_handshake_are_no_tls(rules: Rules, stages: l
         client.sendall(b"220 go\r\n")
         client.recv(1)  # The first byte of the handshake.
         client.sendall(b"250-hi\r\n250 AUTH PLAIN\r\n")
-        over.wait(5)
+        over.wait(60)
 
     with Listener(behave) as server, pytest.raises(MailError) as raised:
         opened("smtp", server.port, rules, stages)
@@ -135,7 +135,7 @@ def test_smtp_forgets_what_was_said_before_encryption(authority: Authority, rule
         secure = context.wrap_socket(client, server_side=True)
         heard.append(secure.recv(100))
         secure.sendall(b"250 hi again\r\n")
-        over.wait(5)
+        over.wait(60)
 
     with Listener(behave) as server:
         session = opened("smtp", server.port, rules, stages)
@@ -153,6 +153,6 @@ def test_a_server_that_wants_our_certificate_says_so_after_the_handshake(
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(authority.ca_file)
     with Listener(silence, context=context) as server, pytest.raises(MailError) as raised:
-        dial(where("127.0.0.1", server.port, "implicit"), rules, Deadline(3))
+        dial(where("127.0.0.1", server.port, "implicit"), rules, Deadline(20))
     assert (raised.value.category, raised.value.permanent) == (Category.TLS, True)
     assert raised.value.code == "tls_client_certificate"

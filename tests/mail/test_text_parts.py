@@ -1,6 +1,7 @@
 """Which parts of a message are read and which are files; what becomes of bytes; HTML as text, and made harmless."""
 
 import base64
+import re
 from collections.abc import Iterator
 from itertools import count
 
@@ -115,6 +116,14 @@ def test_a_character_that_was_cut_in_two_is_left_out() -> None:
     assert (made.text, made.is_cut) == ("gr", True)
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16-le", "iso-2022-jp"])
+def test_lines_end_in_line_feeds_and_tabs_are_the_only_controls_left(charset: str) -> None:
+    part = Part("1", "text/plain", charset=charset)
+    raw = "日本\r\none\rtwo\n\r\nthree\0\x07\t\x7ffour\r".encode(charset)
+    made = read(Choice((Section(plain=part),)), {"1": raw}, most=999, asked=999)
+    assert made.text == "日本\none\ntwo\n\nthree\tfour"
+
+
 def test_flowed_paragraphs_are_one_line_and_quotes_stay() -> None:
     part = Part("1", "text/plain", is_flowed=True)
     raw = b"One \r\ntwo \r\nthree\r\n> four \r\n> five\r\n-- \r\nNora"
@@ -135,6 +144,15 @@ def test_html_is_read_line_by_line_without_what_hides_in_it() -> None:
         "<style>p{}</style><title>no</title><p>One &amp;\n two</p><ul><li>a<li>b</ul>x\u200b\u200by<script>1</script>"
     )
     assert text == "One & two\n\na\nb\n\nxy"
+
+
+@given(st.text("ab<&; \n\r\t\xa0\u3000\x1c\u200b\ufeff\xad"))
+def test_all_words_of_html_are_kept_and_only_what_separates_them_is_made_tidy(text: str) -> None:
+    made = markup._tidy(text)
+    shown = re.sub("[\u200b\ufeff\xad]", "", text)
+    assert made.split() == shown.split()
+    assert not re.search(r"[^\S\n ]|  |\n |\n\n\n| \n\n|^\s|\s$", made)
+    assert made.count("\n\n") <= len(re.findall(r"\n\s*\n", shown))
 
 
 @pytest.mark.parametrize(

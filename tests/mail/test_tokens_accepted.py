@@ -32,7 +32,7 @@ def sign_in(dovecot: Dovecot, port: str, token: str, user: str = WIM, stages: li
     where = Server(ServerProtocol(protocol), "localhost", dovecot.ports[port], mode)
     rules = Rules(networks=LOOPBACK, ca_file=str(dovecot.ca_file))
     opening = open_smtp if protocol == "smtp" else open_incoming
-    session = opening(where, rules, Deadline(10), stages.append if stages is not None else None)
+    session = opening(where, rules, Deadline(20), stages.append if stages is not None else None)
     try:
         session.sign_in(Bearer(user, token))
     finally:
@@ -104,7 +104,7 @@ def test_the_mailbox_is_truly_read(mail: Mail) -> None:
     dovecot = mail.dovecots["OAUTHBEARER"]
     dovecot.deliver([(a_message(1, subject="For the token"), datetime.now(UTC))])
     rules = Rules(networks=LOOPBACK, ca_file=str(dovecot.ca_file))
-    session = open_imap(imap("localhost", dovecot.ports["imaps"], "implicit"), rules, Deadline(10))
+    session = open_imap(imap("localhost", dovecot.ports["imaps"], "implicit"), rules, Deadline(20))
     session.sign_in(Bearer(WIM, mail.idp.issue(WIM).access))
     session.examine("INBOX")
     assert [envelope.subject for envelope in session.envelopes(session.search())] == ["For the token"]
@@ -160,4 +160,4 @@ def test_sending_with_a_bad_token_is_refused_once_in_the_words_of_google(
 
 def smtp_to(sink: Sink, mode: str) -> Smtp:
     rules = Rules(networks=LOOPBACK, ca_file=str(sink.ca_file))
-    return open_smtp(smtp("127.0.0.1", sink.port, mode), rules, Deadline(10))
+    return open_smtp(smtp("127.0.0.1", sink.port, mode), rules, Deadline(20))

@@ -62,7 +62,7 @@ class Harbour:
     def settings(self, settings: Settings, **more: Any) -> Settings:
         """An installation that trusts these servers and knows under which address it is reached."""
         rules = replace(settings.rules, ca_file=str(self.ca_file))
-        return replace(settings, rules=rules, check_seconds=5.0, **{"public_url": PUBLIC_URL, **more})
+        return replace(settings, rules=rules, check_seconds=8.0, **{"public_url": PUBLIC_URL, **more})
 
     def fresh(self) -> None:
         """Forget what the OAuth server was taught by another test."""

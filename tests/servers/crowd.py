@@ -58,7 +58,7 @@ class Crowd:
 
     def close(self) -> dict[str, Told]:
         """End all servers; by name what they heard."""
-        out, _ = self._process.communicate("\n", timeout=30)
+        out, _ = self._process.communicate("\n", timeout=120)
         return {name: _told(one) for name, one in json.loads(out).items()}
 
     def __enter__(self) -> Self:

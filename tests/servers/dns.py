@@ -13,6 +13,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from tests.ports import free_port
+
 Habit = Callable[[dns.message.Message], bytes | None]
 
 
@@ -27,8 +29,8 @@ class NameServer:
         self.heard: list[str] = []
         self.habits: dict[str, Habit] = {}
         self._records: dict[tuple[str, str], list[str]] = {}
-        self._tcp = socket.create_server((address, 0))
-        self.address, self.port = address, int(self._tcp.getsockname()[1])
+        self.address, self.port = address, free_port()
+        self._tcp = socket.create_server((address, self.port))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, self.port))
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._serve_udp, self._serve_tcp)]

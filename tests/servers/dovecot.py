@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from tests.ports import free_ports
 from tests.servers.certificates import Authority
 
 BINARY = "/usr/sbin/dovecot"
@@ -202,7 +203,7 @@ class Dovecot:
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("run", "state", "mail", "home"):
             (self.folder / name).mkdir()
-        (self.folder / "users").write_text("".join(f"{user}:{{PLAIN}}{word}\n" for user, word in users.items()))
+        self.set_passwords(users)
 
     def _token_checks(self, url: str) -> str:
         """Configuration that has tokens judged at `url`."""
@@ -214,6 +215,15 @@ class Dovecot:
             file.write_text(_TOKENS.format(url=asked))
             made.append(_TOKEN_CHECK.format(filter=who, file=file))
         return "".join(made)
+
+    def set_passwords(self, words: Mapping[str, str]) -> None:
+        """From now on these people have these passwords, as if they had changed them; nobody else is known."""
+        file, began = self.folder / "users.new", int(time.time())
+        file.write_text("".join(f"{user}:{{PLAIN}}{word}\n" for user, word in words.items()))
+        self._own(file)
+        file.rename(self.folder / "users")  # Whoever signs in meanwhile is still known.
+        while self._process is not None and int(time.time()) == began:
+            time.sleep(0.02)  # Dovecot looks at the file once a second.
 
     def start(self, attempts: int = 3) -> Self:
         """Start and wait until it greets; with other ports again should somebody have taken one in between."""
@@ -230,7 +240,7 @@ class Dovecot:
                     raise
         return self
 
-    def _launch(self, seconds: float = 10) -> None:
+    def _launch(self, seconds: float = 60) -> None:
         with (self.folder / "out.txt").open("wb") as out:
             command = [BINARY, "-F", "-c", str(self.folder / "dovecot.conf")]
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out, **self._as_owner())
@@ -255,7 +265,7 @@ class Dovecot:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(5)
+                self._process.wait(20)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -289,15 +299,16 @@ class Dovecot:
         This is the fast way, about 10,000 a second. `flags` are maildir letters: S seen, F flagged, R answered, T
         deleted, D draft. Dovecot notices when the folder is next opened.
         """
-        cur = self.maildir(user, folder) / "cur"
+        maildir = self.maildir(user, folder)
         stamp, count = time.time_ns(), 0
         for count, entry in enumerate(messages, 1):
             raw, moment = entry if isinstance(entry, tuple) else (entry, None)
-            file = cur / f"{stamp // 10**9}.M{stamp}P{os.getpid()}Q{count:08}.test:2,{flags}"
+            file = maildir / "tmp" / f"{stamp // 10**9}.M{stamp}P{os.getpid()}Q{count:08}.test"
             file.write_bytes(raw)
             if moment is not None:
                 os.utime(file, (moment.timestamp(), moment.timestamp()))
             self._own(file)
+            file.rename(maildir / "cur" / f"{file.name}:2,{flags}")  # Whoever looks in between sees all of it or none.
         return count
 
     def append(
@@ -321,7 +332,7 @@ class Dovecot:
     def session(self, user: str = "wim@example.org") -> imaplib.IMAP4_SSL:
         """A session of imaplib that is signed in, for arranging a test."""
         context = ssl.create_default_context(cafile=self.ca_file)
-        session = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=context, timeout=10)
+        session = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=context, timeout=60)
         session.login(user, self.users[user])
         return session
 
@@ -345,17 +356,6 @@ class Dovecot:
         if os.geteuid() != 0:
             return {}
         return {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 and 127.0.0.2 that nobody listens on right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("", 0))
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def a_message(number: int = 1, *, subject: str = "", moment: datetime | None = None) -> bytes:

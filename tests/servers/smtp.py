@@ -16,8 +16,9 @@ from urllib.parse import urlencode
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, LoginPassword
 
+from tests.ports import free_port
 from tests.servers.certificates import Authority
-from tests.servers.dovecot import USERS, free_ports
+from tests.servers.dovecot import USERS
 
 
 class Sink:
@@ -45,7 +46,7 @@ class Sink:
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         authority = Authority(folder)
         self.ca_file = authority.ca_file
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self.messages: list[tuple[str, list[str], bytes]] = []
         self.sign_ins = 0
         self.unknown: set[str] = set()
@@ -54,7 +55,7 @@ class Sink:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.maximum_version = newest
         context.load_cert_chain(*authority.issue("smtp"))
-        settings: dict[str, Any] = {"auth_exclude_mechanism": without}
+        settings: dict[str, Any] = {"auth_exclude_mechanism": without, "ready_timeout": 60}
         if offers_auth:
             settings |= {"authenticator": self._judge, "auth_require_tls": mode == "starttls"}
         if mode == "implicit":
@@ -159,5 +160,5 @@ class _Tokens(SMTP):
 
 def _opens(url: str, user: str, token: str) -> bool:
     body = urlencode({"token": token}).encode()
-    with urllib.request.urlopen(f"{url}?{urlencode({'mailbox': user})}", body, timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}?{urlencode({'mailbox': user})}", body, timeout=60) as answer:
         return bool(json.load(answer)["active"])

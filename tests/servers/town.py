@@ -12,6 +12,7 @@ For a browser test: start the installation with `town.environment(dovecot.ca_fil
 and domains that were not added do not exist. Names without a dot, such as localhost, are found by the system.
 """
 
+import errno
 import random
 import ssl
 from contextlib import ExitStack
@@ -35,18 +36,26 @@ class Town:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.authority = Authority(folder, "town")
-        self._network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"
-        self.address = f"{self._network}.1"
+        self._settle()
         self._hosts: list[str] = []  # those with doors have an address each
         self._stack = ExitStack()
 
+    def _settle(self) -> None:
+        self._network = f"127.{random.randint(2, 254)}.{random.randint(0, 254)}"
+        self.address = f"{self._network}.1"
+
     def __enter__(self) -> Self:
+        while True:
+            try:
+                self.web = self._stack.enter_context(Websites(self.authority, self.address))
+                break
+            except PermissionError as error:
+                raise PermissionError(LOW_PORTS) from error
+            except OSError as error:  # Another town is there.
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                self._settle()
         self.names = self._stack.enter_context(NameServer(self.address))
-        try:
-            self.web = self._stack.enter_context(Websites(self.authority, self.address))
-        except PermissionError as error:
-            self._stack.close()
-            raise PermissionError(LOW_PORTS) from error
         self.names.add("ispdb.test", "A", self.address)
         return self
 

@@ -223,7 +223,7 @@ def test_two_jobs_at_once_send_each_message_once(desk: Desk) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     drain_outgoing()  # What was due while the lease was somebody else's.
     assert {desk.progress(id_) for id_ in ids} == {Progress.SENT}
     assert len(desk.post.given) == 6
