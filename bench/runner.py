@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from mailadmin import boot, clock, db
 from mailadmin.accounts.models import Account
@@ -84,6 +84,8 @@ def forget(account_id: int) -> dict[str, Any]:
         session.execute(delete(Message).where(Message.folder_id.in_(ids)))
         session.execute(delete(MessageName).where(MessageName.account_id == account_id))
         session.execute(delete(Contact))
+        # Nor is what was deleted to be put together with what comes.
+        session.execute(text("INSERT INTO message_words (message_words) VALUES ('delete-all')"))
         session.execute(update(Folder).values(is_complete=False, stored=0, unread=0, window="", **nothing))
     return {}
 
@@ -98,6 +100,7 @@ def finish(account_id: int) -> dict[str, Any]:
 def keep(kilobytes: int) -> dict[str, Any]:
     """Keep so much of the texts that are fetched from now on."""
     with db.transaction() as session:
+        organisation.rename(session, name="Example Ltd")  # Before somebody has done that, nothing can be chosen.
         organisation.keep_texts(session, kilobytes=kilobytes, actor=Actor("bench"))
     return {}
 
