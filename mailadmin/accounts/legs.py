@@ -25,7 +25,6 @@ from mailadmin.mail.types import (
 )
 from mailadmin.providers.models import Provider
 
-_MOST_KEPT = 1000
 _ACCOUNTS: Any = Account.__table__
 _CREDENTIALS: Any = Credential.__table__
 _SERVERS: Any = AccountServer.__table__
@@ -56,7 +55,6 @@ class _Place:
 
 
 _NOWHERE = _Place({}, Trust(), LoginFormat.ADDRESS)
-_places: dict[tuple[int, int], _Place] = {}  # by provider and version; every change of one makes a new version
 
 
 def incoming_legs(session: Session, account_ids: Collection[int]) -> dict[int, Leg]:
@@ -87,12 +85,11 @@ def _leg(row: Any, place: _Place, secret: sealed.Secret | None) -> Leg | None:
 
 
 def _all_places(session: Session, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], _Place]:
-    new = [provider_id for provider_id, version in wanted if (provider_id, version) not in _places]
-    if new:
-        if len(_places) > _MOST_KEPT:
-            _places.clear()
-        for provider in session.scalars(select(Provider).where(Provider.id.in_(new))):
-            servers = {row.protocol: row.server for row in provider.servers if row.direction is Direction.INCOMING}
-            place = _Place(servers, provider.trust, provider.login_format or LoginFormat.ADDRESS)
-            _places[provider.id, provider.version] = place
-    return {key: _places[key] for key in wanted if key in _places}
+    """What providers lend, by id and version; nothing is kept, for the next provider may get an old number."""
+    places: dict[tuple[int, int], _Place] = {}
+    ids = [provider_id for provider_id, _ in wanted]
+    for provider in session.scalars(select(Provider).where(Provider.id.in_(ids))) if ids else ():
+        servers = {row.protocol: row.server for row in provider.servers if row.direction is Direction.INCOMING}
+        place = _Place(servers, provider.trust, provider.login_format or LoginFormat.ADDRESS)
+        places[provider.id, provider.version] = place
+    return places

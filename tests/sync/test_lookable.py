@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select, text
 
 from mailadmin import db, leases, sealed
-from mailadmin.accounts import legs
 from mailadmin.accounts import service as accounts
 from mailadmin.accounts.models import Account
 from mailadmin.connections import hosts
@@ -143,7 +142,6 @@ def test_provider_that_is_changed_meanwhile_lends_no_account_half_of_it(
             other.get_one(Provider, provider.id).version += 1
         return reveal_all(session, ids)
 
-    monkeypatch.setattr(legs, "_places", {})
     monkeypatch.setattr(sealed, "reveal_all", change_before)
     with db.reading() as session:
         assert accounts.incoming_legs(session, [account.id]) == {}
