@@ -3,9 +3,8 @@
 It stands for a runner: what it needs was imported long ago. A line on standard input is a wish: `sync`, `profile` (the
 same, with the dearest functions on standard error), `forget`, which makes the next sync the first one, `finish`, which
 syncs until nothing is left to fetch, `previews` or `texts`, which says how much of texts is kept from now on, or
-`fleet`, a sync of all accounts. Each is answered with one JSON object. Seconds
-and CPU seconds are those of the runs alone, from their request to their end; those of the phases that follow when all
-is stored are told beside them.
+`fleet`, a sync of all accounts. Each is answered with one JSON object. Seconds and CPU seconds are those of the runs
+alone, from their request to their end; those of the phases that follow when all is stored are told beside them.
 """
 
 import cProfile

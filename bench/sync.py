@@ -12,8 +12,8 @@ at, and where nothing is new there is no run: `look_seconds` and `look_cpu`.
 
 A first sync is compared with mbsync, which fetches headers only, when as much is stored: what lists show. What follows
 (conversations, contacts, texts and their words for searching) is counted in `with_texts_seconds` and `with_texts_cpu`,
-however many runs that takes, and compared with a reader that reads these texts too. Where the organisation keeps no
-texts, there are only previews: then `with previews` counts everything, against a reader of as much.
+however many runs that takes, and compared with a reader that reads these texts too. `previews instead of texts` is the
+same where the organisation keeps no texts, against a reader of as much.
 
 On a busy machine believe the CPU seconds and the ratios. `--profile` prints where ours go instead of measuring.
 """
@@ -86,6 +86,7 @@ class Ours:
             MAILADMIN_CA_FILE=str(server.ca_file),
         )
         where, chosen = f"imap:localhost:{server.ports['imaps']}:implicit", "|".join(folders)
+        self.is_waiting = False  # whether texts are left for the next run
         table = folder / "accounts.csv"
         lines = (f"{address},{where},{WORD},everything,{chosen}" for address in addresses)
         table.write_text("\n".join(["address,incoming,password,since,folders", *lines, ""]))

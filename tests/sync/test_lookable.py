@@ -128,6 +128,23 @@ def test_turns_go_round_the_servers_and_none_gets_more_than_it_may() -> None:
     assert not turns
 
 
+@both_databases
+def test_no_password_goes_to_the_server_of_a_provider_that_had_the_same_number_before(booted: object) -> None:
+    with db.transaction() as session:
+        provider = a_provider(session).id
+        account = some_account(session, provider_id=provider).id
+
+    def host() -> str:
+        with db.reading() as session:
+            return accounts.incoming_legs(session, [account])[account].server.host
+
+    before = host()
+    with db.transaction() as session:  # As another one that SQLite gave the number of one that was deleted.
+        for server in session.get_one(Provider, provider).servers:
+            server.host = "imap.elsewhere.example"
+    assert (before, host()) == ("imap.example.net", "imap.elsewhere.example")
+
+
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)  # SQLite shows a transaction one moment.
 def test_provider_that_is_changed_meanwhile_lends_no_account_half_of_it(
     booted: object, monkeypatch: pytest.MonkeyPatch
